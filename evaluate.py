@@ -1,0 +1,41 @@
+"""Score a system on truth, or run it over files.
+
+    python evaluate.py task=separate ckpt=runs/separate/checkpoints/best.ckpt
+                                              scores on generated songs, writes runs/separate/report.html
+    python evaluate.py task=separate data=stems data.root=PATH data.test=1 ckpt=...
+                                              scores on every song of a folder
+    python evaluate.py task=separate data=folder data.root=PATH run=predict ckpt=...
+                                              a recording, or a folder of them, through the op: results in
+                                              runs/separate/predictions; files that have theirs are passed over
+    python evaluate.py ... metrics=bss_eval   BSS-eval v4 instead (pip install 'tavtorch[museval]'; minutes a song)
+    python evaluate.py ... trainer.devices=2 trainer.strategy=ddp
+                                              on several processes, each file once
+
+Ends with a non-zero exit code where a file had to be passed over; the others are done.
+"""
+
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig
+
+from tavtorch.run import assemble, checkpoint, plainly
+
+CONFIGS = str(Path(__file__).resolve().parent / "configs")
+
+
+@hydra.main(version_base="1.3", config_path=CONFIGS, config_name="evaluate")
+@plainly
+def main(config: DictConfig) -> None:
+    trainer, task, data = assemble(config)
+    ckpt = checkpoint(config)
+    if config.run == "predict":
+        trainer.predict(task, data, ckpt_path=ckpt, weights_only=True, return_predictions=False)
+    else:
+        trainer.test(task, data, ckpt_path=ckpt, weights_only=True, verbose=False)
+    if task.errors:
+        raise ValueError("passed over:\n  " + "\n  ".join(task.errors.values()))
+
+
+if __name__ == "__main__":
+    main()

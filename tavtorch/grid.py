@@ -1,0 +1,108 @@
+"""The calculus on the pixel grid that both wings stand on.
+
+Forward differences with reflecting (Neumann) borders, so that `divergence` is minus the adjoint of `gradient` and both
+are diagonal in the cosine transform. Pixels are the unit of length; pixel centres are at integers; x runs along
+the last axis.
+"""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+
+def gradient(u: Float[Tensor, "*b h w"]) -> Float[Tensor, "*b 2 h w"]:
+    """Forward differences `(u[y, x+1] - u[y, x], u[y+1, x] - u[y, x])`, zero across the last column and row.
+
+    Args:
+        u: `(..., h, w)`; an image `(b, c, h, w)` gives one vector a channel, `(b, c, 2, h, w)`.
+
+    Returns:
+        `(..., 2, h, w)`: the components (x, y), per pixel.
+
+    >>> gradient(torch.tensor([[0.0, 1.0, 3.0]]))[0]
+    tensor([[1., 2., 0.]])
+    """
+    return torch.stack((F.pad(u.diff(dim=-1), (0, 1)), F.pad(u.diff(dim=-2), (0, 0, 0, 1))), dim=-3)
+
+
+def divergence(p: Float[Tensor, "*b 2 h w"]) -> Float[Tensor, "*b h w"]:
+    """Minus the adjoint of `gradient`: `<gradient(u), p> = -<u, divergence(p)>` for every `u` and `p`.
+
+    The last column of the x component and the last row of the y component do not count, since `gradient` is zero there.
+    """
+    x, y = p.unbind(-3)
+    return F.pad(x[..., :-1], (1, 1)).diff(dim=-1) + F.pad(y[..., :-1, :], (0, 0, 1, 1)).diff(dim=-2)
+
+
+def laplacian(u: Float[Tensor, "*b h w"]) -> Float[Tensor, "*b h w"]:
+    """Five-point Laplacian `divergence(gradient(u))`: what the neighbours have more than the pixel, added up."""
+    return divergence(gradient(u))
+
+
+def sample(image: Float[Tensor, "b c h w"], points: Float[Tensor, "b n 2"]) -> Float[Tensor, "b n c"]:
+    """Values of an image or a field between its pixels, by bilinear interpolation.
+
+    Args:
+        image: `(b, c, h, w)`.
+        points: `(b, n, 2)`, (x, y) in pixels; outside of the image the nearest border pixel answers.
+
+    Returns:
+        `(b, n, c)`: a field sampled on a contour is again a list of vectors.
+
+    >>> sample(torch.tensor([[[[0.0, 1.0], [2.0, 3.0]]]]), torch.tensor([[[0.5, 0.5], [1.0, 0.0]]]))[0, :, 0]
+    tensor([1.5000, 1.0000])
+    """
+    h, w = image.shape[-2:]
+    last = points.new_tensor([max(w - 1, 1), max(h - 1, 1)])
+    values = F.grid_sample(image, (2 * points / last - 1)[:, None], padding_mode="border", align_corners=True)
+    return values[:, :, 0].mT
+
+
+def cosine_transform(u: Float[Tensor, "*b h w"]) -> Float[Tensor, "*b h w"]:
+    """Orthonormal two-dimensional cosine transform (DCT-II), in which Neumann differences are diagonal.
+
+        laplacian  ↔  -(2 - 2 cos(pi i / h)) - (2 - 2 cos(pi j / w))        at frequency (i, j)
+
+    Source: Makhoul, "A fast cosine transform in one and two dimensions", IEEE TASSP 28(1), 1980,
+    doi:10.1109/TASSP.1980.1163351.
+    """
+    return _cosine_rows(_cosine_rows(u).mT).mT
+
+
+def inverse_cosine_transform(u: Float[Tensor, "*b h w"]) -> Float[Tensor, "*b h w"]:
+    """Inverse, and adjoint, of `cosine_transform`."""
+    return _inverse_cosine_rows(_inverse_cosine_rows(u).mT).mT
+
+
+def _cosine_rows(u: Tensor) -> Tensor:
+    """DCT-II of the last axis by one real FFT of its even samples followed by its odd ones backwards."""
+    n = u.shape[-1]
+    z = torch.fft.rfft(torch.cat((u[..., ::2], u[..., 1::2].flip(-1)), dim=-1)) * _twiddle(u, -1)
+    upper = -z.imag[..., 1 : (n + 1) // 2].flip(-1)  # Hermitian symmetry gives the upper half of the coefficients
+    return torch.cat((z.real, upper), dim=-1) * _scale(u)
+
+
+def _inverse_cosine_rows(u: Tensor) -> Tensor:
+    n = u.shape[-1]
+    u = u / _scale(u)
+    mirrored = F.pad(u[..., n - n // 2 :].flip(-1), (1, 0))
+    v = torch.fft.irfft(torch.complex(u[..., : n // 2 + 1], -mirrored) * _twiddle(u, 1), n)
+    out = torch.empty_like(v)
+    out[..., ::2], out[..., 1::2] = v[..., : (n + 1) // 2], v[..., (n + 1) // 2 :].flip(-1)
+    return out
+
+
+def _twiddle(u: Tensor, sign: int) -> Tensor:
+    """`exp(sign i pi k / 2n)` for k = 0 … n // 2, n the length of the last axis."""
+    n = u.shape[-1]
+    angle = torch.arange(n // 2 + 1, dtype=u.dtype, device=u.device) * (sign * torch.pi / (2 * n))
+    return torch.polar(torch.ones_like(angle), angle)
+
+
+def _scale(u: Tensor) -> Tensor:
+    """Factors that make the rows orthonormal: `sqrt(1/n)` for the mean, `sqrt(2/n)` for the rest."""
+    n = u.shape[-1]
+    scale = u.new_full((n,), (2 / n) ** 0.5)
+    scale[0] = (1 / n) ** 0.5
+    return scale

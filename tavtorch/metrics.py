@@ -1,0 +1,75 @@
+"""Scores that torchmetrics lacks, and those it has in the form that a `Task` reports: one number an item and name."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torchmetrics.functional.audio import scale_invariant_signal_distortion_ratio, signal_noise_ratio
+
+from tavtorch.audio.sonogram import spectrum, waveform
+
+
+def separation(output: Float[Tensor, "b s c t"], batch: dict[str, Any], *, stems: Sequence[str]) -> dict[str, Tensor]:
+    """Scores of estimated stems, for each stem and song, in dB; more is better.
+
+    - `si_sdr`: scale-invariant signal-to-distortion ratio (Le Roux et al. 2019, doi:10.1109/ICASSP.2019.8683855);
+    - `sdr`: `10 log10 |s|² / |s - ŝ|²` over all channels and samples, as in the Music Demixing Challenge 2021;
+    - `…_gain`: either one's improvement over taking the mixture for the stem;
+    - `…_oracle`: what the ideal ratio mask reaches, the ceiling of every method that masks magnitudes.
+
+    A stem that is silent in the truth has no ratio: NaN, left out of the medians.
+    """
+    truth, mixture = batch["truth"], batch["inputs"]["wave"].unsqueeze(1)
+    methods = {"": output, "_mixture": mixture.expand_as(truth), "_oracle": ideal_ratio_mask(mixture, truth)}
+    scores = {}
+    for method, estimate in methods.items():
+        for measure, values in {"si_sdr": _si_sdr, "sdr": _sdr}.items():
+            for stem, value in zip(stems, values(estimate, truth).unbind(1), strict=True):
+                scores[f"{stem}/{measure}{method}"] = value
+    for stem in stems:
+        for measure in ("si_sdr", "sdr"):
+            scores[f"{stem}/{measure}_gain"] = scores[f"{stem}/{measure}"] - scores.pop(f"{stem}/{measure}_mixture")
+    return scores
+
+
+def bss_eval(
+    output: Float[Tensor, "b s c t"], batch: dict[str, Any], *, stems: Sequence[str], sample_rate: int
+) -> dict[str, Tensor]:
+    """BSS-eval v4 (SiSEC 2018) by the package `museval`: medians over frames of one second, in dB. Minutes a song.
+
+    Source: Stöter, Liutkus & Ito, "The 2018 signal separation evaluation campaign", doi:10.1007/978-3-319-93764-9_28.
+    """
+    try:
+        from museval.metrics import bss_eval as evaluate
+    except ImportError as error:
+        raise ValueError("metrics=bss_eval needs the package museval: pip install 'tavtorch[museval]'") from error
+    scores: dict[str, list[float]] = {}
+    for estimate, truth in zip(output.cpu(), batch["truth"].cpu(), strict=True):
+        ratios = evaluate(truth.mT.double().numpy(), estimate.mT.double().numpy(), sample_rate, sample_rate)[:4]
+        for measure, table in zip(("sdr", "isr", "sir", "sar"), ratios, strict=True):
+            for stem, frames in zip(stems, torch.from_numpy(table), strict=True):
+                scores.setdefault(f"{stem}/{measure}_v4", []).append(float(frames.nanmedian()))
+    return {name: torch.tensor(values) for name, values in scores.items()}
+
+
+def ideal_ratio_mask(mixture: Float[Tensor, "b 1 c t"], truth: Float[Tensor, "b s c t"]) -> Float[Tensor, "b s c t"]:
+    """The stems by the mask `|S_i| / Σ|S_j|` made from the truth: the best that a magnitude mask can hope for."""
+    magnitude = spectrum(truth).abs()
+    total = magnitude.sum(1, keepdim=True)
+    mask = magnitude / torch.where(total > 0, total, 1)
+    return waveform(mask * spectrum(mixture), truth.shape[-1])
+
+
+def _si_sdr(estimate: Tensor, truth: Tensor) -> Tensor:
+    return _known(scale_invariant_signal_distortion_ratio(estimate.flatten(2), truth.flatten(2)), truth)
+
+
+def _sdr(estimate: Tensor, truth: Tensor) -> Tensor:
+    return _known(signal_noise_ratio(estimate.flatten(2), truth.flatten(2)), truth)
+
+
+def _known(ratio: Tensor, truth: Tensor) -> Tensor:
+    """NaN where the true stem is silent."""
+    return torch.where(truth.flatten(2).square().sum(-1) > 0, ratio, torch.nan)

@@ -1,0 +1,84 @@
+"""What train.py and evaluate.py share: a configuration becomes a trainer, a task and its data."""
+
+import functools
+import logging
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import lightning as L
+import torch
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from tavtorch.task import Task
+
+log = logging.getLogger(__name__)
+
+
+def assemble(config: DictConfig) -> tuple[L.Trainer, Task, L.LightningDataModule]:
+    """Build what a configuration names, seeded."""
+    _quieten()
+    L.seed_everything(config.seed, verbose=False)
+    task, data, callbacks, loggers = (
+        instantiate(config[key], _convert_="all") for key in ("task", "data", "callbacks", "logger")
+    )
+    task.made_by = _plain(config.task.op)
+    trainer = instantiate(config.trainer, callbacks=list(callbacks.values()), logger=list(loggers.values()))
+    return trainer, task, data
+
+
+def checkpoint(config: DictConfig) -> str | None:
+    """Path of the checkpoint that a run starts from; `last` is where this run was stopped."""
+    if config.ckpt is None:
+        return None
+    path = Path(config.out, "checkpoints/last.ckpt") if config.ckpt == "last" else Path(config.ckpt)
+    if config.ckpt == "last" and not path.exists():
+        log.info("%s: nothing to go on with yet; starting afresh.", path)
+        return None
+    if not path.is_file():
+        raise ValueError(f"ckpt: {path} does not exist; train one with train.py, or give the path of a checkpoint.")
+    try:
+        made_by = torch.load(path, map_location="cpu", weights_only=True, mmap=True)["made_by"]
+    except Exception as error:  # torch.load fails in many ways on a file that is no checkpoint
+        raise ValueError(
+            f"ckpt: {path} is no checkpoint of tavtorch, or it is damaged; train one with train.py."
+        ) from error
+    wanted = _plain(config.task.op)
+    other = {key: made_by.get(key) for key in wanted.keys() | made_by.keys() if wanted.get(key) != made_by.get(key)}
+    if other:
+        overrides = " ".join(f"task.op.{key}={value}" for key, value in sorted(other.items())).replace("'", "")
+        raise ValueError(f"ckpt: {path} is of another network; add: {overrides}")
+    return str(path)
+
+
+def _plain(config: DictConfig) -> dict[str, Any]:
+    return cast(dict[str, Any], OmegaConf.to_object(config))
+
+
+def plainly(main: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
+    """Bad input ends a script with its message rather than a traceback, and exit code 1."""
+
+    @functools.wraps(main)
+    def plain(config: DictConfig) -> None:
+        try:
+            main(config)
+        except (ValueError, InstantiationException) as error:
+            cause = error.__cause__ if isinstance(error, InstantiationException) else error
+            if not isinstance(cause, ValueError):
+                raise
+            log.debug("traceback", exc_info=True)
+            sys.exit(f"error: {cause}")
+
+    return plain
+
+
+def _quieten() -> None:
+    """Keep what Lightning says to developers from those who run a script."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for message in (".*does not have many workers", ".*smaller than the logging interval", ".*exists and is not empty"):
+        warnings.filterwarnings("ignore", message)
+    warnings.filterwarnings("ignore", ".*LeafSpec", FutureWarning)

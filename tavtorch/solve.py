@@ -1,0 +1,145 @@
+"""One loop and one adjoint for every iterative operation of the package.
+
+`iterate` runs a step until each item of the batch meets the tolerance; `implicit` differentiates a fixed point without
+storing the road to it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+State = tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class Stop:
+    """When an iteration ends: the one place where stopping lives.
+
+    Args:
+        tol: an item is done once its `gap` is at or below this; which measure that is stands in each op's docstring.
+        max_iter: steps after which the rest stops too, marked as not converged.
+        every: steps between two looks at the gap; on a GPU each look waits for the device once.
+    """
+
+    tol: float = 1e-3
+    max_iter: int = 1000
+    every: int = 10
+
+    def __post_init__(self) -> None:
+        if not self.tol >= 0:
+            raise ValueError(f"tol: expected a number >= 0, got {self.tol}; 0 runs to max_iter.")
+        if self.max_iter < 0:
+            raise ValueError(f"max_iter: expected a whole number >= 0, got {self.max_iter}.")
+        if self.every < 1:
+            raise ValueError(f"every: expected a whole number >= 1, got {self.every}.")
+
+
+class Solution(NamedTuple):
+    """What an iterative op returns, and how it went, item by item. Not converging is a field, not an error."""
+
+    value: Any
+    """The result, batch first."""
+    iterations: Tensor
+    """Steps taken until the item was done, `(b,)`, int64."""
+    gap: Tensor
+    """What `Stop.tol` was compared with, `(b,)`."""
+    converged: Tensor
+    """`gap <= tol`, `(b,)`, bool."""
+
+
+def iterate(step: Callable[..., State], state: State, gap: Callable[..., Tensor], stop: Stop | None = None) -> Solution:
+    """Repeat `state = step(k, *state)` until `gap(*state) <= tol`, for each item by itself.
+
+    An item that is done keeps the state that it was done with while the others go on, so that its result is the same
+    alone and in any batch.
+
+    Args:
+        step: takes the number of steps so far and the state, gives the next state; it must not edit its arguments.
+        state: tensors, batch first.
+        gap: takes the state, gives one number an item, `(b,)`; a NaN never counts as done.
+        stop: see `Stop`.
+
+    Returns:
+        A `Solution` whose value is the tuple of final states.
+
+    >>> halve = iterate(lambda k, x: (x / 2,), (torch.tensor([1.0, 8.0]),), lambda x: x, Stop(tol=0.5, every=1))
+    >>> halve.value[0].tolist(), halve.iterations.tolist()
+    ([0.5, 0.5], [1, 4])
+    """
+    stop = stop or Stop()
+    error = gap(*state)
+    done = error <= stop.tol
+    kept, iterations, k = state, torch.zeros_like(done, dtype=torch.int64), 0
+    while k < stop.max_iter and not bool(done.all()):
+        steps = range(k, min(k + stop.every, stop.max_iter))
+        for i in steps:
+            state = step(i, *state)
+        k = steps.stop
+        kept = tuple(torch.where(_over(done, new), old, new) for old, new in zip(kept, state, strict=True))
+        error = torch.where(done, error, gap(*state))
+        iterations = torch.where(done, iterations, k)
+        done = error <= stop.tol
+    return Solution(kept, iterations, error, done)
+
+
+def implicit(step: Callable[[Tensor], Tensor], value: Tensor, *, stop: Stop | None = None) -> Tensor:
+    """Give a fixed point `u = step(u)` the gradient that the implicit function theorem says it has.
+
+    With `u = T(u, θ)` and `g` the gradient that arrives at `u`,
+
+        dL/dθ = (∂T/∂θ)ᵀ w,        w = g + (∂T/∂u)ᵀ w,
+
+    and `w` is itself a fixed point, found by the same loop. Memory is that of one step, however many found `u`.
+
+    Args:
+        step: `T(·, θ)`, a contraction near `value`; θ is whatever differentiable tensors it closes over.
+        value: the fixed point, batch first; items must not mix in `step`.
+        stop: for the adjoint loop; `gap` is `|g + Jᵀw - w| / |g|`. Default: `Stop(tol=1e-6)`, as far as float32 goes.
+
+    Returns:
+        `value`, unchanged to the bit, attached to the graph. First derivatives only.
+
+    Source: Krantz & Parks, "The Implicit Function Theorem", 2002, doi:10.1007/978-1-4612-0059-8; in learning: Bai,
+    Kolter & Koltun, "Deep equilibrium models", NeurIPS 2019, arXiv:1909.01377.
+
+    >>> a = torch.tensor([2.0], requires_grad=True)
+    >>> root = implicit(lambda u: (u + a / u) / 2, a.detach().sqrt())      # Heron: du/da = 1 / (2 sqrt(a))
+    >>> root.sum().backward(); round(a.grad.item(), 6)
+    0.353553
+    """
+    if not torch.is_grad_enabled():
+        return value
+    value = value.detach()
+    attached = step(value)
+    if not attached.requires_grad:
+        return value
+    u = value.clone().requires_grad_()
+    image = step(u)
+    attached.register_hook(lambda g: _adjoint(u, image, g, stop or Stop(tol=1e-6)))
+    return value + (attached - attached.detach())  # adds zero: the value stays, the gradient comes along
+
+
+def _adjoint(u: Tensor, image: Tensor, g: Tensor, stop: Stop) -> Tensor:
+    """Solve `w = g + (∂ image/∂u)ᵀ w`."""
+
+    def step(k: int, w: Tensor) -> State:
+        (pulled,) = torch.autograd.grad(image, u, w, retain_graph=True)
+        return (g + pulled,)
+
+    def residual(w: Tensor) -> Tensor:
+        return norm(step(0, w)[0] - w) / scale
+
+    def norm(w: Tensor) -> Tensor:
+        return w.reshape(len(w), -1).norm(dim=1)
+
+    g = g.detach()
+    scale = norm(g).clamp(min=torch.finfo(g.dtype).tiny)
+    return iterate(step, (g,), residual, stop).value[0]
+
+
+def _over(mask: Tensor, like: Tensor) -> Tensor:
+    """`(b,)` spread over the axes of `like`."""
+    return mask.reshape(-1, *(1,) * (like.dim() - 1))

@@ -1,0 +1,134 @@
+"""One LightningModule for every system: a network is trained, a function is scored, both predict."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import lightning as L
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+Batch = dict[str, Any]
+Row = dict[str, float | str]
+
+
+class Task(L.LightningModule):
+    """Runs `op(**batch["inputs"])`: the keys of `inputs` are the names of the op's parameters.
+
+    A batch is a dictionary: `inputs`; `truth` where it is known; `name` of its items; or `name` and `error` for an
+    item that could not be read, which is passed over here and counted by the callback that writes.
+
+    Args:
+        op: a function, which is scored and predicts, or a Module, which is trained too.
+        whole: for a Module that is made for excerpts: what runs it on a whole item, as `whole(model=op, **inputs)`.
+        loss: `loss(output, truth)`, one number an item, `(b,)`.
+        score: `score(output, batch)`, a dictionary of such numbers; every item becomes a row of `rows`.
+        optimizer, scheduler: from parameters, and from the optimizer; the scheduler looks at `val/loss` each epoch.
+        seed: fixes what an epoch draws, such as dropout, so that a run that was stopped goes on as if it had not been.
+    """
+
+    def __init__(
+        self,
+        op: Callable[..., Any],
+        *,
+        whole: Callable[..., Any] | None = None,
+        loss: Callable[[Any, Any], Tensor] | None = None,
+        score: Callable[[Any, Batch], dict[str, Tensor]] | None = None,
+        optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer] | None = None,
+        scheduler: Callable[[torch.optim.Optimizer], Any] | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.op, self.whole, self.loss, self.score = op, whole, loss, score
+        self.optimizer, self.scheduler, self.seed = optimizer, scheduler, seed
+        self.rows: list[Row] = []
+        self.errors: dict[str, str] = {}
+        self.made_by: dict[str, Any] = {}
+
+    def forward(self, **inputs: Any) -> Any:
+        """The op on whole items."""
+        return self.whole(model=self.op, **inputs) if self.whole else self.op(**inputs)
+
+    def configure_optimizers(self) -> Any:
+        if self.optimizer is None or not isinstance(self.op, nn.Module):
+            raise ValueError("task: this op has nothing to train; use evaluate.py, or a task with a network.")
+        optimizer = self.optimizer(self.parameters())
+        if self.scheduler is None:
+            return optimizer
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self.scheduler(optimizer), "monitor": "val/loss"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Say which configuration of the op the weights are for; see `tavtorch.run.checkpoint`."""
+        checkpoint["made_by"] = self.made_by
+
+    def on_train_epoch_start(self) -> None:
+        L.seed_everything(self.seed + (self.current_epoch * self.trainer.world_size + self.global_rank), verbose=False)
+
+    def training_step(self, batch: Batch, index: int) -> Tensor:
+        loss = self._losses(batch).mean()
+        self.log(
+            "train/loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=_size(batch), sync_dist=True
+        )
+        return loss
+
+    def on_validation_epoch_start(self) -> None:
+        self.rows = []
+
+    def validation_step(self, batch: Batch, index: int) -> None:
+        self.rows += [{"loss": loss} for loss in self._losses(batch).tolist()]
+
+    def on_validation_epoch_end(self) -> None:
+        self._log_rows("val", torch.mean)
+
+    def on_test_epoch_start(self) -> None:
+        self.rows, self.errors = [], {}
+
+    def test_step(self, batch: Batch, index: int) -> Any:
+        if "error" in batch:
+            self.errors[batch["name"]] = batch["error"]
+            return None
+        if self.score is None:
+            raise ValueError("task.score: this task has no score; use run=predict.")
+        output = self(**batch["inputs"])
+        scores = self.score(output, batch)
+        names = batch["name"] if isinstance(batch["name"], list) else [batch["name"]]
+        for i, name in enumerate(names):
+            self.rows.append({"name": name, **{measure: float(values[i]) for measure, values in scores.items()}})
+        return output
+
+    def on_test_epoch_end(self) -> None:
+        self._log_rows("test", torch.nanmedian)
+        self.errors = everyones(self.errors, merged)
+
+    def predict_step(self, batch: Batch, index: int) -> Any:
+        return None if "error" in batch else self(**batch["inputs"])
+
+    def _losses(self, batch: Batch) -> Tensor:
+        if self.loss is None:
+            raise ValueError("task.loss: this task has no loss to train with.")
+        return self.loss(self.op(**batch["inputs"]), batch["truth"])
+
+    def _log_rows(self, stage: str, summary: Callable[[Tensor], Tensor]) -> None:
+        """Bring the rows of all processes together and log each column's summary, the same on every process."""
+        self.rows = everyones(self.rows, lambda parts: [row for part in parts for row in part])
+        for column in self.rows[0].keys() - {"name"} if self.rows else ():
+            values = torch.tensor([row[column] for row in self.rows], dtype=torch.float64)
+            self.log(f"{stage}/{column}", summary(values).float(), prog_bar=stage == "val")
+
+
+def everyones(mine: Any, join: Callable[[list[Any]], Any]) -> Any:
+    """What all processes hold, joined, on each of them."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return mine
+    parts: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(parts, mine)
+    return join(parts)
+
+
+def merged(parts: list[dict[str, Any]]) -> dict[str, Any]:
+    """The dictionaries in one."""
+    return {key: value for part in parts for key, value in part.items()}
+
+
+def _size(batch: Batch) -> int:
+    return len(next(iter(batch["inputs"].values())))

@@ -1,0 +1,60 @@
+"""Predictions to files, each written whole or not at all, with an account at the end."""
+
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from torch import Tensor
+
+from tavtorch.data.files import whole, write_audio
+from tavtorch.task import Batch, Task, everyones, merged
+
+log = logging.getLogger(__name__)
+
+
+class Write(L.Callback):
+    """Writes what `run=predict` gives and says at the end what was done, what was there already and what failed.
+
+    Args:
+        folder: where the results go, each under its item's name.
+        save: `save(place, output, batch)` writes one result; `place` has no suffix yet.
+    """
+
+    def __init__(self, folder: str, save: Callable[[Path, Any, Batch], None]) -> None:
+        self.folder, self.save = Path(folder), save
+        self.written = 0
+
+    def on_predict_start(self, trainer: L.Trainer, task: L.LightningModule) -> None:
+        self.written = 0
+
+    def on_predict_batch_end(
+        self, trainer: L.Trainer, task: L.LightningModule, output: Any, batch: Batch, *_: int
+    ) -> None:
+        assert isinstance(task, Task)
+        if "error" in batch:
+            task.errors[batch["name"]] = batch["error"]
+            return
+        try:
+            self.save(self.folder / batch["name"], output, batch)
+        except OSError as error:
+            raise ValueError(
+                f"{self.folder / batch['name']}: cannot be written ({error}). What was written is whole; make room or "
+                "choose another folder with hydra.run.dir=..., and run again to do the rest."
+            ) from error
+        self.written += 1
+
+    def on_predict_end(self, trainer: L.Trainer, task: L.LightningModule) -> None:
+        assert isinstance(task, Task)
+        written = everyones(self.written, sum)
+        task.errors = everyones(task.errors, merged)
+        if trainer.is_global_zero:
+            log.info("%d written to %s, %d failed.", written, self.folder, len(task.errors))
+
+
+def write_stems(place: Path, output: Tensor, batch: Batch, *, stems: Sequence[str], suffix: str = ".wav") -> None:
+    """One file a stem in a folder named for the song: `<place>/vocals.wav`, …, at the song's rate."""
+    with whole(place) as folder:
+        for stem, wave in zip(stems, output[0], strict=True):
+            write_audio(folder / f"{stem}{suffix}", wave, batch["inputs"]["sample_rate"])

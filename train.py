@@ -1,0 +1,35 @@
+"""Train a network on songs, score it on songs that it never heard, and write a page about it.
+
+    python train.py                                       a singing-voice separator, on generated music, in minutes
+    python train.py data=stems data.root=PATH             the same on a folder of songs, beside generated ones:
+                                                          <song>/{mixture,vocals,drums,bass,other,accompaniment}.{wav,flac,ogg,mp3}
+    python train.py ckpt=last                             go on with a run that was stopped
+    python train.py experiment=unet_large data.root=PATH  a published setting: see configs/experiment
+    python train.py -m experiment=unet_mae_20,unet_mse_16 several, one after the other
+    python train.py trainer.devices=8 trainer.strategy=ddp trainer.num_nodes=2
+                                                          several GPUs and machines, also under torchrun and SLURM
+
+Any number of the configuration can be changed so: `python train.py --cfg job` prints them all. A run lives in
+runs/<name>: report.html, checkpoints/{best,last}.ckpt, and what CSV and TensorBoard logged.
+"""
+
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig
+
+from tavtorch.run import assemble, checkpoint, plainly
+
+CONFIGS = str(Path(__file__).resolve().parent / "configs")
+
+
+@hydra.main(version_base="1.3", config_path=CONFIGS, config_name="train")
+@plainly
+def main(config: DictConfig) -> None:
+    trainer, task, data = assemble(config)
+    trainer.fit(task, data, ckpt_path=checkpoint(config), weights_only=True)
+    trainer.test(task, data, ckpt_path="best", weights_only=True, verbose=False)
+
+
+if __name__ == "__main__":
+    main()
