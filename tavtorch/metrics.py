@@ -16,22 +16,19 @@ def separation(output: Float[Tensor, "b s c t"], batch: dict[str, Any], *, stems
 
     - `si_sdr`: scale-invariant signal-to-distortion ratio (Le Roux et al. 2019, doi:10.1109/ICASSP.2019.8683855);
     - `sdr`: `10 log10 |s|² / |s - ŝ|²` over all channels and samples, as in the Music Demixing Challenge 2021;
-    - `…_gain`: either one's improvement over taking the mixture for the stem;
+    - `…_mixture`: what taking the mixture for the stem reaches, and `…_gain`, the improvement over it;
     - `…_oracle`: what the ideal ratio mask reaches, the ceiling of every method that masks magnitudes.
 
     A stem that is silent in the truth has no ratio: NaN, left out of the medians.
     """
     truth, mixture = batch["truth"], batch["inputs"]["wave"].unsqueeze(1)
-    methods = {"": output, "_mixture": mixture.expand_as(truth), "_oracle": ideal_ratio_mask(mixture, truth)}
-    scores = {}
-    for method, estimate in methods.items():
-        for measure, values in {"si_sdr": _si_sdr, "sdr": _sdr}.items():
-            for stem, value in zip(stems, values(estimate, truth).unbind(1), strict=True):
-                scores[f"{stem}/{measure}{method}"] = value
-    for stem in stems:
-        for measure in ("si_sdr", "sdr"):
-            scores[f"{stem}/{measure}_gain"] = scores[f"{stem}/{measure}"] - scores.pop(f"{stem}/{measure}_mixture")
-    return scores
+    oracle = ideal_ratio_mask(mixture, truth)
+    columns = {}
+    for measure, ratio in {"si_sdr": _si_sdr, "sdr": _sdr}.items():
+        reached, nothing_done = ratio(output, truth), ratio(mixture.expand_as(truth), truth)
+        columns[measure], columns[f"{measure}_mixture"] = reached, nothing_done
+        columns[f"{measure}_gain"], columns[f"{measure}_oracle"] = reached - nothing_done, ratio(oracle, truth)
+    return {f"{stem}/{name}": values[:, i] for i, stem in enumerate(stems) for name, values in columns.items()}
 
 
 def bss_eval(

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ from tavtorch.audio.sonogram import sonogram
 from tavtorch.data.files import whole
 from tavtorch.task import Batch, Row, Task
 
+log = logging.getLogger(__name__)
 _LISTEN = 15.0  # seconds of a song that a page plays
 
 
@@ -72,6 +74,7 @@ class Report(L.Callback):
             page = render(self.title, task.rows, task.errors, self.history, self.exhibits)
             with whole(self.path) as part:
                 part.write_text(page, encoding="utf-8")
+            log.info("\n%s\n\nreport: %s", as_text(summary(task.rows)), self.path)
 
 
 def render(
@@ -84,6 +87,7 @@ def render(
     """The page as one self-contained HTML text."""
     loader = jinja2.PackageLoader("tavtorch", "templates")
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["label"] = label
     return environment.get_template("report.html").render(
         title=title,
         table=summary(rows),
@@ -104,6 +108,20 @@ def summary(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
             values = np.array([row[column] for row in rows], dtype=float)
             table.setdefault(what, {})[measure] = float(np.nanmedian(values)) if np.isfinite(values).any() else np.nan
     return table
+
+
+def as_text(table: dict[str, dict[str, float]]) -> str:
+    """The medians for a terminal."""
+    measures = [label(measure) for measure in next(iter(table.values()), {})]
+    lines = [f"{'median':15}" + "".join(f"{measure:>16}" for measure in measures)]
+    for what, values in table.items():
+        lines.append(f"{what:15}" + "".join(f"{value:16.2f}" for value in values.values()))
+    return "\n".join(lines)
+
+
+def label(measure: str) -> str:
+    """How a measure is written for people: `si_sdr_gain` is the SI-SDR gain."""
+    return measure.replace("si_sdr", "SI-SDR").replace("sdr", "SDR").replace("_", " ")
 
 
 def stems_panels(output: Float[Tensor, "1 s c t"], batch: Batch, *, stems: Sequence[str]) -> list[Panel]:

@@ -118,7 +118,7 @@ def implicit(step: Callable[[Tensor], Tensor], value: Tensor, *, stop: Stop | No
         return value
     u = value.clone().requires_grad_()
     image = step(u)
-    attached.register_hook(lambda g: _adjoint(u, image, g, stop or Stop(tol=1e-6)))
+    attached.register_hook(lambda g: None if g is None else _adjoint(u, image, g, stop or Stop(tol=1e-6)))
     return value + (attached - attached.detach())  # adds zero: the value stays, the gradient comes along
 
 

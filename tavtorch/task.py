@@ -1,5 +1,6 @@
 """One LightningModule for every system: a network is trained, a function is scored, both predict."""
 
+import logging
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -7,6 +8,8 @@ import lightning as L
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+
+log = logging.getLogger(__name__)
 
 Batch = dict[str, Any]
 Row = dict[str, float | str]
@@ -24,7 +27,7 @@ class Task(L.LightningModule):
         loss: `loss(output, truth)`, one number an item, `(b,)`.
         score: `score(output, batch)`, a dictionary of such numbers; every item becomes a row of `rows`.
         optimizer, scheduler: from parameters, and from the optimizer; the scheduler looks at `val/loss` each epoch.
-        seed: fixes what an epoch draws, such as dropout, so that a run that was stopped goes on as if it had not been.
+        seed: fixes what each step draws, such as dropout, so that a run that was stopped goes on as if it had not been.
     """
 
     def __init__(
@@ -44,6 +47,8 @@ class Task(L.LightningModule):
         self.rows: list[Row] = []
         self.errors: dict[str, str] = {}
         self.made_by: dict[str, Any] = {}
+        self.plateau: Any = None
+        self.plateau_state: dict[str, Any] | None = None
 
     def forward(self, **inputs: Any) -> Any:
         """The op on whole items."""
@@ -53,16 +58,30 @@ class Task(L.LightningModule):
         if self.optimizer is None or not isinstance(self.op, nn.Module):
             raise ValueError("task: this op has nothing to train; use evaluate.py, or a task with a network.")
         optimizer = self.optimizer(self.parameters())
-        if self.scheduler is None:
-            return optimizer
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self.scheduler(optimizer), "monitor": "val/loss"}}
+        # Stepped here and not by Lightning, which forgets a step on `val/loss` when a run goes on from a checkpoint.
+        self.plateau = self.scheduler(optimizer) if self.scheduler else None
+        if self.plateau and self.plateau_state:
+            self.plateau.load_state_dict(self.plateau_state)
+        return optimizer
+
+    def on_fit_start(self) -> None:
+        """Say once what is trained and where."""
+        if self.trainer.is_global_zero:
+            size = sum(parameter.numel() for parameter in self.parameters()) / 1e6
+            where = f"{self.trainer.world_size} × {self.device.type}"
+            log.info("training %s, %.2f million parameters, on %s", type(self.op).__name__, size, where)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Say which configuration of the op the weights are for; see `tavtorch.run.checkpoint`."""
         checkpoint["made_by"] = self.made_by
+        checkpoint["plateau"] = self.plateau.state_dict() if self.plateau else None
 
-    def on_train_epoch_start(self) -> None:
-        L.seed_everything(self.seed + (self.current_epoch * self.trainer.world_size + self.global_rank), verbose=False)
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Before there is an optimizer: what its scheduler knew waits until then."""
+        self.plateau_state = checkpoint["plateau"]
+
+    def on_train_batch_start(self, batch: Batch, index: int) -> None:
+        torch.manual_seed(self.seed + self.global_step * self.trainer.world_size + self.global_rank)
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         loss = self._losses(batch).mean()
@@ -70,6 +89,10 @@ class Task(L.LightningModule):
             "train/loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=_size(batch), sync_dist=True
         )
         return loss
+
+    def on_train_epoch_end(self) -> None:
+        if self.plateau:
+            self.plateau.step(self.trainer.callback_metrics["val/loss"])
 
     def on_validation_epoch_start(self) -> None:
         self.rows = []

@@ -84,7 +84,7 @@ def _separate_once(wave: Tensor, sample_rate: int, model: UNet) -> Tensor:
             .mean(2, keepdim=True)
             .expand(-1, -1, c, -1)
         )
-    back = resample(stems, model.sample_rate, sample_rate)[..., :length]
+    back = resample(stems.contiguous(), model.sample_rate, sample_rate)[..., :length]
     return torch.nn.functional.pad(back, (0, length - back.shape[-1]))
 
 

@@ -55,9 +55,12 @@ def write_audio(path: str | Path, wave: Float[Tensor, "c t"], sample_rate: int) 
     path = Path(path)
     subtype = "FLOAT" if path.suffix == ".wav" else None
     frames = wave.detach().float().cpu().T.numpy()
-    with whole(path) as part, soundfile.SoundFile(part, "w", sample_rate, frames.shape[1], subtype) as file:
-        for start in range(0, len(frames), _BLOCK):
-            file.write(frames[start : start + _BLOCK])
+    try:
+        with whole(path) as part, soundfile.SoundFile(part, "w", sample_rate, frames.shape[1], subtype) as file:
+            for start in range(0, len(frames), _BLOCK):
+                file.write(frames[start : start + _BLOCK])
+    except soundfile.LibsndfileError as error:
+        raise OSError(f"{path}: {error.error_string}") from error
 
 
 @contextmanager

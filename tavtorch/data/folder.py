@@ -29,7 +29,7 @@ class Folder(L.LightningDataModule):
         self.files = Files(self.root, self.done)
 
     def predict_dataloader(self) -> DataLoader[Any]:
-        return DataLoader(shard(self.files, len(self.files), self.trainer), batch_size=1, collate_fn=only)
+        return DataLoader(shard(self.files, len(self.files), place(self.trainer)), batch_size=1, collate_fn=only)
 
 
 class Files(Dataset[dict[str, Any]]):
@@ -92,9 +92,9 @@ def place(trainer: L.Trainer | None) -> tuple[int, int]:
     return (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
 
 
-def shard(dataset: Dataset[Any], count: int, trainer: L.Trainer | None) -> Dataset[Any]:
-    """This process's part of the first `count` items: each item goes to exactly one process."""
-    rank, world = place(trainer)
+def shard(dataset: Dataset[Any], count: int, place: tuple[int, int]) -> Dataset[Any]:
+    """One process's part of the first `count` items: each item goes to exactly one process."""
+    rank, world = place
     if 0 < count < world:
         raise ValueError(
             f"trainer.devices: {world} processes share {count} items, and some would have none; use at most {count}."

@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -28,28 +28,6 @@ class Form(NamedTuple):
     channels: int = 1
 
 
-class Song(Protocol):
-    """Something with a name and a length in seconds whose stems can be read in excerpts."""
-
-    @property
-    def name(self) -> str:
-        """Of the song."""
-        ...
-
-    @property
-    def seconds(self) -> float:
-        """Length of the song."""
-        ...
-
-    def read(self, stem: str, start: float, seconds: float, sample_rate: int, channels: int) -> Float[Tensor, "c t"]:
-        """`seconds` of a stem from `start` on, at the rate and with the channels asked for; silence past the end."""
-        ...
-
-    def check(self, stems: Sequence[str]) -> None:
-        """Raise a `ValueError` where one of the stems can neither be read nor be summed from others."""
-        ...
-
-
 @dataclass(frozen=True)
 class RecordedSong:
     """A folder with one file a stem; excerpts are read where they lie."""
@@ -60,6 +38,7 @@ class RecordedSong:
     seconds: float
 
     def read(self, stem: str, start: float, seconds: float, sample_rate: int, channels: int) -> Float[Tensor, "c t"]:
+        """`seconds` of a stem from `start` on, at the rate and with the channels asked for; silence past the end."""
         first, wanted = round(start * self.sample_rate), round(seconds * self.sample_rate)
         count = max(0, min(wanted, round(self.seconds * self.sample_rate) - first))
         wave = torch.zeros(channels, max(wanted, 1))
@@ -68,6 +47,7 @@ class RecordedSong:
         return _fit(resample(wave, self.sample_rate, sample_rate), round(seconds * sample_rate))
 
     def check(self, stems: Sequence[str]) -> None:
+        """Raise a `ValueError` where one of the stems can neither be read nor be summed from others."""
         for stem in stems:
             try:
                 recipe(stem, self.files)
@@ -91,6 +71,7 @@ class HeldSong:
         return next(iter(self.stems.values())).shape[-1] / self.sample_rate
 
     def read(self, stem: str, start: float, seconds: float, sample_rate: int, channels: int) -> Float[Tensor, "c t"]:
+        """As `RecordedSong.read`."""
         excerpt = slice(first := round(start * self.sample_rate), first + round(seconds * self.sample_rate))
         wave = torch.zeros(1, 1)
         for part, sign in recipe(stem, self.stems).items():
@@ -100,8 +81,12 @@ class HeldSong:
         return _fit(_with_channels(wave, channels), round(seconds * sample_rate))
 
     def check(self, stems: Sequence[str]) -> None:
+        """As `RecordedSong.check`, with a `KeyError`: a song in memory was made with what it holds."""
         for stem in stems:
             recipe(stem, self.stems)
+
+
+Song = RecordedSong | HeldSong
 
 
 def hold(song: Song, form: Form) -> Song:

@@ -183,10 +183,10 @@ class Stems(L.LightningDataModule):
         return self._load(self.train, sampler=draws, batch_size=self.batch_size // world)
 
     def val_dataloader(self) -> DataLoader[Any]:
-        return self._load(shard(self.val, self.per_epoch // 8, self.trainer), batch_size=self.batch_size)
+        return self._load(shard(self.val, self.per_epoch // 8, place(self.trainer)), batch_size=self.batch_size)
 
     def test_dataloader(self) -> DataLoader[Any]:
-        return DataLoader(shard(self.test, len(self.test), self.trainer), batch_size=1, collate_fn=only)
+        return DataLoader(shard(self.test, len(self.test), place(self.trainer)), batch_size=1, collate_fn=only)
 
     def _made(self, count: int, seed: int) -> list[Song]:
         return made_songs(count, _MADE, sample_rate=self.form.sample_rate, seed=3 * self.seed + seed)

@@ -1,0 +1,122 @@
+import math
+
+import pytest
+import torch
+
+from tavtorch import UNet, separate
+
+
+class Halves(UNet):
+    """Stands in for a network whose answer is known: each of two stems is half of what it hears."""
+
+    def __init__(self, channels=1):
+        super().__init__(width=8, channels=channels)
+        self.heard = []
+
+    def forward(self, wave):
+        assert not self.training
+        self.heard.append(wave.shape)
+        return torch.stack((wave / 2, wave / 2), 1)
+
+
+def tone(rate, seconds=3.0, channels=1):
+    t = torch.arange(round(rate * seconds)) / rate
+    return torch.stack([torch.sin(2 * math.pi * 440 * (1 + c) * t) for c in range(channels)])[None]
+
+
+# truth
+
+
+@pytest.mark.parametrize("rate", [8000, 16000, 22050, 44100, 48000])
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_any_rate_and_channels(rate, channels):
+    wave = tone(rate, channels=channels)
+    stems = separate(wave, rate, Halves(), segment=1.0, overlap=0.1, sum_to_mixture=False)
+    assert stems.shape == (1, 2, *wave.shape[1:])
+    inner = slice(rate // 20, -rate // 20)  # a resampler sees the ends of a recording as steps
+    torch.testing.assert_close(stems[:, 0, :, inner], wave[..., inner] / 2, atol=2e-3, rtol=0)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 5])
+def test_a_stereo_network(channels):
+    wave = tone(16000, channels=channels)
+    net = Halves(channels=2)
+    stems = separate(wave, 16000, net, segment=1.0, overlap=0.1)
+    assert {shape[1] for shape in net.heard} == {2}
+    expected = wave / 2 if channels == 2 else wave.mean(1, keepdim=True).expand_as(wave) / 2
+    torch.testing.assert_close(stems[:, 0], expected)
+
+
+@pytest.mark.parametrize("length", [1, 2, 100, 1599, 1600, 1601, 15999, 16000, 16001, 40000])
+def test_any_length(length):
+    wave = torch.randn(1, 1, length)
+    stems = separate(wave, 16000, Halves(), segment=1.0, overlap=0.1)
+    torch.testing.assert_close(stems, wave[:, None].expand(-1, 2, -1, -1) / 2)
+
+
+def test_stems_sum_to_the_mixture_when_asked():
+    """Noise at 48 kHz has frequencies that a network at 16 kHz cannot give: they go to the last stem."""
+    wave = torch.randn(2, 2, 48000)
+    torch.testing.assert_close(separate(wave, 48000, Halves()).sum(1), wave)
+    left_out = separate(wave, 48000, Halves(), sum_to_mixture=False).sum(1) - wave
+    assert left_out.std() > 0.7
+
+
+def test_memory_is_that_of_a_segment():
+    net = Halves()
+    separate(torch.randn(1, 1, 16000 * 30), 16000, net, segment=2.0, overlap=0.5)
+    assert max(shape[-1] for shape in net.heard) <= 2.0 * 16000 + 1
+    assert len(net.heard) == 20
+
+
+def test_a_real_network_across_segments():
+    """Cross-faded segments give nearly what the whole gives at once."""
+    torch.manual_seed(1)
+    net, wave = UNet(width=8), tone(16000, 6.0) * 0.3 + 0.05 * torch.randn(1, 1, 96000)
+    at_once = separate(wave, 16000, net, segment=10.0)
+    in_parts = separate(wave, 16000, net, segment=3.0)
+    assert (at_once - in_parts).norm() < 0.2 * at_once.norm()
+
+
+# symmetry and state
+
+
+def test_the_network_keeps_its_mode():
+    for mode in (True, False):
+        net = UNet(width=8).train(mode)
+        separate(torch.randn(1, 1, 2000), 16000, net)
+        assert net.training is mode
+
+
+def test_alone_is_together():
+    net, wave = UNet(width=8), torch.randn(2, 2, 9000)
+    torch.testing.assert_close(separate(wave, 16000, net)[1:], separate(wave[1:], 16000, net), atol=1e-5, rtol=1e-4)
+
+
+# gradient
+
+
+def test_gradient_reaches_the_song():
+    wave = torch.randn(1, 1, 30000, requires_grad=True)
+    separate(wave, 16000, Halves(), segment=1.0, overlap=0.25)[:, 0].sum().backward()
+    torch.testing.assert_close(wave.grad, torch.full_like(wave, 0.5))
+
+
+# errors
+
+
+@pytest.mark.parametrize(
+    ("wave", "rate", "options", "message"),
+    [
+        (torch.zeros(2, 100), 16000, {}, r"wave: expected a batch \(b, c, t\)"),
+        (torch.zeros(1, 1, 0), 16000, {}, "wave: expected a batch"),
+        (torch.full((1, 1, 9), torch.nan), 16000, {}, "wave: some samples are NaN"),
+        (torch.zeros(1, 1, 9), 0, {}, "sample_rate"),
+        (torch.zeros(1, 1, 9), 16000, {"overlap": 6.0}, "overlap"),
+        (torch.zeros(1, 1, 9), 16000, {"overlap": 0.0}, "overlap"),
+    ],
+)
+def test_bad_input_is_named(wave, rate, options, message):
+    separate_ = getattr(separate, "__wrapped__", separate)  # without the shape checks that only the tests have
+    with pytest.raises(ValueError, match=message):
+        separate_(wave, rate, Halves(), **options)

@@ -1,0 +1,55 @@
+"""Fixtures that every test file may ask for."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"))])
+def device(request):
+    return torch.device(request.param)
+
+
+@pytest.fixture(params=[torch.float32, torch.float64], ids=["float32", "float64"])
+def dtype(request):
+    return request.param
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    """Every test starts from the same random numbers."""
+    torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _names_in_doctests(doctest_namespace):
+    import tavtorch
+
+    doctest_namespace.update(torch=torch, **vars(tavtorch))
+
+
+@pytest.fixture
+def real_stems():
+    """The folder of real songs that some tests need; it does not come with the project."""
+    folder = SHARED / "stems"
+    if not folder.is_dir():
+        pytest.skip("the folder of real songs is not beside the checkout")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def songs(tmp_path_factory):
+    """A folder of eight little songs whose voice is a gliding tone and whose band is noise."""
+    from tavtorch.data.files import write_audio
+
+    root = tmp_path_factory.mktemp("songs")
+    t = torch.arange(3 * 16000) / 16000
+    noise = torch.Generator().manual_seed(0)
+    for i in range(8):
+        voice = 0.3 * torch.sin(2 * torch.pi * (200 + 40 * i) * (t + 0.05 * torch.sin(6 * t)))
+        write_audio(root / f"song_{i}" / "vocals.wav", voice[None], 16000)
+        write_audio(root / f"song_{i}" / "drums.wav", 0.2 * torch.randn(1, len(t), generator=noise), 16000)
+    return root

@@ -1,0 +1,74 @@
+"""Every configuration is bound to the signature that it names, so that a misspelt key fails here and not in a run."""
+
+import inspect
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.utils import get_object, instantiate
+from omegaconf import OmegaConf
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+NODES = ["task", "data", "metrics", "trainer", "callbacks", "logger", "show", "save"]
+
+
+def choices(group):
+    return sorted(path.stem for path in (CONFIGS / group).glob("*.yaml"))
+
+
+CHOICES = [(group, choice) for group in sorted(p.name for p in CONFIGS.iterdir() if p.is_dir()) for choice in choices(group)]
+
+
+def composed(script, *overrides):
+    """The configuration of a script, with a value for all that only its user knows."""
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        config = compose(script, ["name=test", "out=runs/test", *overrides])
+    for key in OmegaConf.missing_keys(config):
+        OmegaConf.update(config, key, "given")
+    return config
+
+
+def bind(node, path):
+    """Every `_target_` in a configuration takes the keys that stand beside it."""
+    if isinstance(node, dict):
+        if "_target_" in node:
+            signature = inspect.signature(get_object(node["_target_"]))
+            given = {key: value for key, value in node.items() if key[0] != "_"}
+            try:
+                (signature.bind_partial if node.get("_partial_") else signature.bind)(**given)
+            except TypeError as error:
+                pytest.fail(f"{path}: {node['_target_']}: {error}")
+        for key, value in node.items():
+            bind(value, f"{path}.{key}")
+
+
+@pytest.mark.parametrize("script", ["train", "evaluate"])
+@pytest.mark.parametrize(("group", "choice"), CHOICES)
+def test_every_choice_binds(script, group, choice):
+    if (script, choice) == ("train", "folder"):
+        pytest.skip("a folder has no truth to train with")
+    if group == "callbacks" and choice != {"train": "train", "evaluate": "evaluate"}[script]:
+        pytest.skip("of the other script")
+    config = composed(script, f"{group}={choice}")
+    for node in NODES:
+        bind(OmegaConf.to_container(config[node], resolve=True), node)
+
+
+def test_a_misspelt_key_fails():
+    with pytest.raises(pytest.fail.Exception, match="dropuot"):
+        bind({"op": {"_target_": "tavtorch.UNet", "dropuot": 0.2}}, "task")
+
+
+@pytest.mark.parametrize("script", ["train", "evaluate"])
+def test_what_a_script_builds_by_default(script):
+    config = composed(script)
+    for node in ("task", "data", "callbacks", "logger"):
+        instantiate(config[node], _convert_="all")
+
+
+@pytest.mark.parametrize("experiment", choices("experiment"))
+def test_an_experiment_says_what_it_is(experiment):
+    """Its first lines are a title, what it costs and what it scores."""
+    head = (CONFIGS / "experiment" / f"{experiment}.yaml").read_text().split("defaults:")[0]
+    for word in ("Cost:", "Score:"):
+        assert word in head

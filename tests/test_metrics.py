@@ -1,0 +1,55 @@
+import pytest
+import torch
+
+from tavtorch.metrics import ideal_ratio_mask, separation
+
+STEMS = ["vocals", "accompaniment"]
+
+
+def song(estimate=None, channels=1):
+    truth = torch.randn(1, 2, channels, 8000)
+    batch = {"inputs": {"wave": truth.sum(1)}, "truth": truth}
+    return separation(truth if estimate is None else estimate(truth), batch, stems=STEMS), truth
+
+
+def test_taking_the_mixture_gains_nothing():
+    scores, _ = song(lambda truth: truth.sum(1, keepdim=True).expand_as(truth))
+    for stem in STEMS:
+        for measure in ("si_sdr", "sdr"):
+            assert scores[f"{stem}/{measure}_gain"].item() == 0
+            assert scores[f"{stem}/{measure}"].item() == pytest.approx(0, abs=0.5)  # as loud as the rest
+
+
+def test_a_tenth_of_the_amplitude_is_twenty_decibels():
+    scores, _ = song(lambda truth: 1.1 * truth, channels=2)
+    assert scores["vocals/sdr"].item() == pytest.approx(20, abs=0.01)
+    assert scores["vocals/si_sdr"].item() > 60  # to which a scale is nothing
+
+
+def test_the_oracle_is_between_the_mixture_and_the_truth():
+    scores, _ = song()
+    assert scores["vocals/si_sdr_mixture"] < scores["vocals/si_sdr_oracle"] < scores["vocals/si_sdr"]
+
+
+def test_oracle_masks_share_out_the_mixture():
+    truth = torch.randn(2, 3, 2, 8000)
+    mixture = truth.sum(1, keepdim=True)
+    torch.testing.assert_close(ideal_ratio_mask(mixture, truth).sum(1, keepdim=True), mixture)
+
+
+def test_a_silent_stem_has_no_ratio():
+    truth = torch.randn(1, 2, 1, 8000)
+    truth[:, 0] = 0
+    scores = separation(truth, {"inputs": {"wave": truth.sum(1)}, "truth": truth}, stems=STEMS)
+    assert scores["vocals/sdr"].isnan()
+    assert scores["accompaniment/sdr"].isfinite()
+
+
+def test_songs_are_scored_one_by_one():
+    truth = torch.randn(2, 2, 1, 8000)
+    output = truth + torch.tensor([0.1, 1.0])[:, None, None, None] * torch.randn_like(truth)
+    both = separation(output, {"inputs": {"wave": truth.sum(1)}, "truth": truth}, stems=STEMS)
+    for i in range(2):
+        one = {"inputs": {"wave": truth[i : i + 1].sum(1)}, "truth": truth[i : i + 1]}
+        for name, values in separation(output[i : i + 1], one, stems=STEMS).items():
+            torch.testing.assert_close(values, both[name][i : i + 1])

@@ -1,0 +1,68 @@
+import base64
+import io
+import re
+
+import pytest
+import soundfile
+import torch
+
+from tavtorch.report import curves, render, sound_panel, stems_panels, summary
+
+ROWS = [
+    {"name": "<one>", "vocals/si_sdr": 1.0, "vocals/sdr": 4.0, "drums/si_sdr": float("nan"), "drums/sdr": 1.0},
+    {"name": "two", "vocals/si_sdr": 3.0, "vocals/sdr": 5.0, "drums/si_sdr": float("nan"), "drums/sdr": 2.0},
+    {"name": "three", "vocals/si_sdr": float("nan"), "vocals/sdr": 9.0, "drums/si_sdr": float("nan"), "drums/sdr": 3.0},
+]
+
+
+def batch(seconds=20, rate=16000):
+    truth = 0.1 * torch.randn(1, 2, 2, seconds * rate)
+    return {"name": "song", "inputs": {"wave": truth.sum(1), "sample_rate": rate}, "truth": truth}
+
+
+def test_medians_leave_out_what_has_no_score():
+    table = summary(ROWS)
+    assert table["vocals"] == {"si_sdr": 2.0, "sdr": 5.0}
+    assert table["drums"]["si_sdr"] != table["drums"]["si_sdr"]
+
+
+def test_names_are_shown_and_not_executed():
+    page = render("<b>title</b>", ROWS, {"x": "<script>x.wav</script>"})
+    assert "&lt;one&gt;" in page
+    assert "<script>" not in page
+    assert "<b>title" not in page
+
+
+def test_panels_of_stems():
+    one = batch()
+    panels = stems_panels(one["truth"], one, stems=["vocals", "drums"])
+    assert [panel.caption for panel in panels] == [
+        "mixture", "vocals, estimated", "vocals, true", "drums, estimated", "drums, true"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("rate", [8000, 22050, 44100, 96000])
+def test_a_sound_can_be_played(rate):
+    wave = 2.0 * torch.sin(torch.arange(3 * rate) * 2 * torch.pi * 440 / rate)[None]
+    panel = sound_panel("tone", wave, rate, 40.0)
+    data = base64.b64decode(panel.sound.removeprefix("data:audio/mpeg;base64,"))
+    played, played_rate = soundfile.read(io.BytesIO(data))
+    assert len(played) / played_rate == pytest.approx(3, abs=0.1)
+    assert abs(played).max() < 1.05
+
+
+def test_the_page_needs_nothing_but_itself():
+    one = batch()
+    history = [{"epoch": i, "learning rate": 1e-3, "train/loss": 1 / i, "val/loss": 2 / i} for i in (1, 2, 3)]
+    page = render("title", ROWS, {}, history, [("song", stems_panels(one["truth"], one, stems=["vocals", "drums"]))])
+    assert len(re.findall(r"<audio[^>]*src=\"data:", page)) == 5
+    assert len(re.findall(r"<img[^>]*src=\"data:image/png", page)) == 6
+    assert all(url.startswith("data:") for url in re.findall(r"(?:src|href)=\"([^\"]*)", page))
+
+
+def test_curves_with_holes_in_them():
+    assert curves([{"epoch": 1, "learning rate": 1.0}, {"epoch": 2, "learning rate": 0.5, "val/loss": 1.0}])
+
+
+def test_a_page_without_scores():
+    assert "Scores" not in render("title", [], {})

@@ -1,0 +1,152 @@
+"""The two scripts as a user runs them: each test starts them as programs of their own."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from tavtorch.data.files import read_audio, write_audio
+
+TOP = Path(__file__).resolve().parents[1]
+TINY = ["task.op.width=8", "data.excerpts.seconds=0.5", "data.batch_size=4", "data.per_epoch=32", "trainer.max_epochs=2"]
+TWO = ["trainer.accelerator=cpu", "trainer.devices=2", "trainer.strategy=ddp"]
+
+
+def start(script, out, *overrides):
+    command = [sys.executable, str(TOP / script), f"hydra.run.dir={out}", *map(str, overrides)]
+    one_thread = os.environ | {"OMP_NUM_THREADS": "1"}  # little work: threads that wait for each other only slow it down
+    return subprocess.Popen(command, cwd=TOP, env=one_thread, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def run(script, out, *overrides, code=0):
+    process = start(script, out, *overrides)
+    said, _ = process.communicate(timeout=300)
+    assert process.returncode == code, said
+    return said
+
+
+def on(songs):
+    return ["data=stems", f"data.root={songs}", "data.generated=0"]
+
+
+def scores(out):
+    """The last test scores that a run logged."""
+    (table,) = sorted((out / "csv").glob("version_*/metrics.csv"))[-1:]
+    rows = [row for row in csv.DictReader(table.open()) if any(key.startswith("test/") and row[key] for key in row)]
+    return {key: float(value) for key, value in rows[-1].items() if key.startswith("test/")}
+
+
+@pytest.fixture(scope="module")
+def trained(songs, tmp_path_factory):
+    """A run of train.py on the little songs."""
+    out = tmp_path_factory.mktemp("trained") / "run"
+    said = run("train.py", out, *TINY, *on(songs))
+    return out, said
+
+
+def best(trained):
+    return ["task.op.width=8", f"ckpt={trained[0] / 'checkpoints/best.ckpt'}"]
+
+
+# train.py
+
+
+def test_training_ends_with_scores_and_a_page(trained):
+    out, said = trained
+    assert "vocals" in said
+    assert str(out / "report.html") in said
+    page = (out / "report.html").read_text()
+    assert "Learning curves" in page
+    assert page.count("<audio") == 10  # two test songs of five sounds
+    assert {path.name for path in (out / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    assert list((out / "tensorboard").rglob("events*"))
+
+
+def test_the_loss_falls(trained):
+    table = next((trained[0] / "csv").rglob("metrics.csv"))
+    losses = [float(row["val/loss"]) for row in csv.DictReader(table.open()) if row["val/loss"]]
+    assert losses[-1] < losses[0]
+
+
+def test_checkpoints_hold_no_code(trained):
+    state = torch.load(trained[0] / "checkpoints/best.ckpt", weights_only=True)
+    assert state["made_by"]["width"] == 8
+
+
+def test_a_killed_run_goes_on_to_the_same_result(songs, tmp_path):
+    long = [*TINY, *on(songs), "trainer.max_epochs=5", "data.per_epoch=64"]
+    run("train.py", tmp_path / "alone", *long)
+    last = tmp_path / "killed/checkpoints/last.ckpt"
+    process = start("train.py", tmp_path / "killed", *long)
+    while not last.exists() and process.poll() is None:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert torch.load(last, weights_only=True)["epoch"] < 4
+    run("train.py", tmp_path / "killed", *long, "ckpt=last")
+    alone, killed = (
+        torch.load(tmp_path / kind / "checkpoints/last.ckpt", weights_only=True) for kind in ("alone", "killed")
+    )
+    assert killed["epoch"] == alone["epoch"] == 4
+    for name in ("state_dict", "current_model_state"):
+        torch.testing.assert_close(killed[name], alone[name])
+
+
+def test_going_on_with_nothing_starts_afresh(songs, tmp_path):
+    said = run("train.py", tmp_path, *TINY, *on(songs), "ckpt=last", "trainer.max_epochs=1")
+    assert "starting afresh" in said
+
+
+# evaluate.py
+
+
+def test_scoring_a_checkpoint(trained, songs, tmp_path):
+    run("evaluate.py", tmp_path, *on(songs), *best(trained))
+    assert scores(tmp_path) == pytest.approx(scores(trained[0]), nan_ok=True)
+
+
+def test_two_processes_score_like_one(trained, songs, tmp_path):
+    run("evaluate.py", tmp_path, *on(songs), *best(trained), *TWO)
+    assert scores(tmp_path) == pytest.approx(scores(trained[0]), nan_ok=True, rel=1e-4, abs=1e-4)
+
+
+def test_two_processes_train_like_one(trained, songs, tmp_path):
+    """A batch is shared out and gradients are averaged: without dropout only rounding differs."""
+    sure = [*TINY, *on(songs), "task.op.dropout=0.0"]
+    run("train.py", tmp_path / "one", *sure)
+    run("train.py", tmp_path / "two", *sure, *TWO)
+    assert scores(tmp_path / "two") == pytest.approx(scores(tmp_path / "one"), nan_ok=True, rel=1e-2, abs=1e-2)
+
+
+@pytest.mark.parametrize("processes", [[], TWO], ids=["one process", "two processes"])
+def test_a_folder_with_a_bad_file(trained, tmp_path, processes):
+    for i in range(3):
+        write_audio(tmp_path / f"in/{i}.ogg", 0.1 * torch.randn(2, 22050), 22050)
+    (tmp_path / "in/text.wav").write_text("la la la")
+    predict = ["data=folder", f"data.root={tmp_path / 'in'}", "run=predict", *best(trained)]
+    said = run("evaluate.py", tmp_path / "out", *predict, *processes, code=1)
+    assert "3 written" in said
+    assert "text.wav: not a recording" in said
+    written = sorted(path.relative_to(tmp_path / "out/predictions").as_posix() for path in tmp_path.rglob("*.wav") if "out" in path.parts)
+    assert written == [f"{i}/{stem}.wav" for i in range(3) for stem in ("accompaniment", "vocals")]
+    wave, rate = read_audio(tmp_path / "out/predictions/0/vocals.wav")
+    assert (wave.shape, rate) == ((2, 22050), 22050)
+    assert "0 written" in run("evaluate.py", tmp_path / "out", *predict, code=1)
+
+
+# bad input
+
+
+@pytest.mark.parametrize("processes", [[], TWO], ids=["one process", "two processes"])
+def test_bad_input_ends_with_a_sentence(trained, songs, tmp_path, processes):
+    """It names the setting; there is no traceback; the exit code is 1."""
+    one_file = ["data=folder", f"data.root={songs / 'song_0/vocals.wav'}", *best(trained), *processes]
+    said = run("evaluate.py", tmp_path, *one_file, *(["run=predict"] if processes else []), code=1)
+    assert ("error: trainer.devices: 2 processes share 1 items" if processes else "error: data=folder has no truth") in said
+    assert "Traceback" not in said

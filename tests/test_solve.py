@@ -1,0 +1,126 @@
+import pytest
+import torch
+
+from tavtorch import Solution, Stop, implicit, iterate
+
+
+def halve(k, x):
+    return (x / 2,)
+
+
+def size(x):
+    return x.abs()
+
+
+# truth
+
+
+def test_each_item_stops_by_itself():
+    found = iterate(halve, (torch.tensor([1.0, 8.0, 0.1]),), size, Stop(tol=0.5, every=1))
+    assert found.value[0].tolist() == pytest.approx([0.5, 0.5, 0.1])
+    assert found.iterations.tolist() == [1, 4, 0]
+    assert found.converged.all()
+    assert found.gap.tolist() == pytest.approx([0.5, 0.5, 0.1])
+
+
+def test_running_out_of_steps_is_a_field():
+    found = iterate(halve, (torch.tensor([1.0, 1024.0]),), size, Stop(tol=0.5, max_iter=7, every=3))
+    assert isinstance(found, Solution)
+    assert found.iterations.tolist() == [3, 7]
+    assert found.converged.tolist() == [True, False]
+    assert found.gap.tolist() == [0.125, 8.0]
+
+
+def test_nothing_to_do():
+    start = torch.tensor([1.0])
+    assert iterate(halve, (start,), size, Stop(max_iter=0)).value[0] is start
+
+
+def test_steps_are_counted():
+    found = iterate(lambda k, x: (10 * x + k,), (torch.ones(1),), size, Stop(tol=0.0, max_iter=5, every=2))
+    assert found.value[0].item() == 101234
+
+
+def test_nan_never_counts_as_done():
+    found = iterate(lambda k, x: (x * torch.nan,), (torch.ones(2),), size, Stop(max_iter=20))
+    assert not found.converged.any()
+    assert found.iterations.tolist() == [20, 20]
+
+
+# batch
+
+
+def test_alone_is_together():
+    start = torch.tensor([3.0, 700.0, 0.2])
+    stop = Stop(tol=1e-2, every=4)
+    together = iterate(halve, (start,), size, stop)
+    for i in range(3):
+        alone = iterate(halve, (start[i : i + 1],), size, stop)
+        assert alone.value[0].item() == together.value[0][i].item()
+        assert alone.iterations.item() == together.iterations[i].item()
+
+
+def test_inputs_are_not_edited():
+    start = torch.tensor([3.0])
+    iterate(halve, (start,), size)
+    assert start.item() == 3
+
+
+# gradient
+
+
+def contraction(weight, bias):
+    return lambda u: torch.tanh(u @ weight + bias)
+
+
+def settled(weight, bias):
+    u = torch.zeros_like(bias)
+    return iterate(lambda k, u: (contraction(weight, bias)(u),), (u,), lambda u: u.new_ones(len(u)), Stop(max_iter=200))
+
+
+def problem():
+    weight = 0.2 * torch.randn(4, 4, dtype=torch.float64)
+    bias = torch.randn(3, 4, dtype=torch.float64)
+    return weight.requires_grad_(), bias.requires_grad_()
+
+
+def test_implicit_gradient_is_that_of_finite_differences():
+    def root(weight, bias):
+        with torch.no_grad():
+            u = settled(weight, bias).value[0]
+        return implicit(contraction(weight, bias), u, stop=Stop(tol=1e-13))
+
+    assert torch.autograd.gradcheck(root, problem())
+
+
+def test_implicit_gradient_is_that_of_the_unrolled_loop():
+    weight, bias = problem()
+    unrolled = torch.autograd.grad(settled(weight, bias).value[0].square().sum(), (weight, bias))
+    with torch.no_grad():
+        u = settled(weight, bias).value[0]
+    found = implicit(contraction(weight, bias), u, stop=Stop(tol=1e-13))
+    for one, other in zip(torch.autograd.grad(found.square().sum(), (weight, bias)), unrolled, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_implicit_keeps_the_value():
+    weight, bias = problem()
+    u = torch.randn(3, 4, dtype=torch.float64)
+    assert torch.equal(implicit(contraction(weight, bias), u), u)
+
+
+def test_implicit_without_anything_to_differentiate():
+    weight, bias = (tensor.detach() for tensor in problem())
+    u = torch.randn(3, 4, dtype=torch.float64)
+    assert not implicit(contraction(weight, bias), u).requires_grad
+    with torch.no_grad():
+        assert not implicit(contraction(*problem()), u).requires_grad
+
+
+# errors
+
+
+@pytest.mark.parametrize("wrong", [{"tol": -1.0}, {"tol": float("nan")}, {"max_iter": -1}, {"every": 0}])
+def test_stop_names_what_is_wrong(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        Stop(**wrong)

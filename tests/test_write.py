@@ -1,0 +1,80 @@
+import lightning as L
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from tavtorch.data.files import read_audio, write_audio
+from tavtorch.data.folder import Files, Folder, only
+from tavtorch.task import Task
+from tavtorch.write import Write, write_stems
+
+
+def halves(wave, sample_rate):
+    return torch.stack((wave / 2, wave / 2), 1)
+
+
+def save(place, output, batch):
+    write_stems(place, output, batch, stems=["vocals", "rest"])
+
+
+@pytest.fixture
+def recordings(tmp_path):
+    for name in ("a.wav", "live/b.flac"):
+        write_audio(tmp_path / "in" / name, 0.1 * torch.randn(2, 8000), 8000)
+    return tmp_path / "in"
+
+
+def predict(recordings, folder, save=save):
+    callback, task = Write(str(folder), save), Task(halves)
+    data = Folder(str(recordings), results=str(folder))
+    trainer = L.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, callbacks=[callback], enable_checkpointing=False)
+    trainer.predict(task, data, return_predictions=False)
+    return callback.written, task.errors
+
+
+def test_one_file_a_stem(recordings, tmp_path):
+    assert predict(recordings, tmp_path / "out") == (2, {})
+    files = sorted(path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.wav"))
+    assert files == ["a/rest.wav", "a/vocals.wav", "live/b/rest.wav", "live/b/vocals.wav"]
+    wave, rate = read_audio(tmp_path / "out/a/vocals.wav")
+    assert rate == 8000
+    torch.testing.assert_close(wave, read_audio(recordings / "a.wav")[0] / 2)
+
+
+def test_what_is_done_is_not_done_again(recordings, tmp_path):
+    predict(recordings, tmp_path / "out")
+    assert predict(recordings, tmp_path / "out") == (0, {})
+    (tmp_path / "out/a/vocals.wav").unlink()
+    (tmp_path / "out/a/rest.wav").unlink()
+    (tmp_path / "out/a").rmdir()
+    assert predict(recordings, tmp_path / "out") == (1, {})
+
+
+def test_a_bad_file_is_told_and_the_others_are_done(recordings, tmp_path):
+    (recordings / "c.wav").write_text("la la la")
+    written, errors = predict(recordings, tmp_path / "out")
+    assert written == 2
+    assert "c.wav: not a recording" in errors["c"]
+
+
+def test_a_stop_in_the_middle_leaves_whole_songs_only(recordings, tmp_path):
+    def dies_between_stems(place, output, batch):
+        if batch["name"] == "a":
+            return save(place, output, batch)
+        return write_stems(place, output[:, :1], batch, stems=["vocals", "rest"])  # fails after the first stem
+
+    with pytest.raises(ValueError, match="shorter|longer|argument"):
+        predict(recordings, tmp_path / "out", dies_between_stems)
+    assert sorted(path.name for path in (tmp_path / "out").rglob("*.wav")) == ["rest.wav", "vocals.wav"]
+    assert predict(recordings, tmp_path / "out")[0] == 1
+
+
+def test_a_place_that_cannot_be_written(recordings, tmp_path):
+    (tmp_path / "out").write_text("a file where the folder should be")
+    with pytest.raises(ValueError, match="cannot be written"):
+        predict(recordings, tmp_path / "out")
+
+
+def test_files_are_read_one_at_a_time(recordings):
+    batch = next(iter(DataLoader(Files(recordings), batch_size=1, collate_fn=only)))
+    assert batch["inputs"]["wave"].shape == (1, 2, 8000)
