@@ -13,6 +13,7 @@ Any number of the configuration can be changed so: `python train.py --cfg job` p
 runs/<name>: report.html, checkpoints/{best,last}.ckpt, and what CSV and TensorBoard logged.
 """
 
+import logging
 from pathlib import Path
 
 import hydra
@@ -20,6 +21,7 @@ from omegaconf import DictConfig
 
 from tavtorch.run import assemble, checkpoint, plainly
 
+log = logging.getLogger(__name__)
 CONFIGS = str(Path(__file__).resolve().parent / "configs")
 
 
@@ -27,7 +29,11 @@ CONFIGS = str(Path(__file__).resolve().parent / "configs")
 @plainly
 def main(config: DictConfig) -> None:
     trainer, task, data = assemble(config)
-    trainer.fit(task, data, ckpt_path=checkpoint(config), weights_only=True)
+    try:
+        trainer.fit(task, data, ckpt_path=checkpoint(config), weights_only=True)
+    finally:
+        if trainer.interrupted:
+            log.info("\nstopped: the same command with ckpt=last goes on from the last whole epoch")
     trainer.test(task, data, ckpt_path="best", weights_only=True, verbose=False)
 
 

@@ -100,28 +100,29 @@ def render(
 
 
 def summary(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
-    """Medians over the items: `{"vocals": {"si_sdr": …}, …}` from columns named `vocals/si_sdr`."""
+    """Medians over the items: `{"si_sdr": {"vocals": …}, …}` from columns named `vocals/si_sdr`."""
     table: dict[str, dict[str, float]] = {}
     for column in rows[0] if rows else ():
         if column != "name":
             what, _, measure = column.rpartition("/")
             values = np.array([row[column] for row in rows], dtype=float)
-            table.setdefault(what, {})[measure] = float(np.nanmedian(values)) if np.isfinite(values).any() else np.nan
+            table.setdefault(measure, {})[what] = float(np.nanmedian(values)) if np.isfinite(values).any() else np.nan
     return table
 
 
 def as_text(table: dict[str, dict[str, float]]) -> str:
     """The medians for a terminal."""
-    measures = [label(measure) for measure in next(iter(table.values()), {})]
-    lines = [f"{'median':15}" + "".join(f"{measure:>16}" for measure in measures)]
-    for what, values in table.items():
-        lines.append(f"{what:15}" + "".join(f"{value:16.2f}" for value in values.values()))
+    columns = next(iter(table.values()), {})
+    lines = [f"{'median':16}" + "".join(f"{column:>16}" for column in columns)]
+    for measure, values in table.items():
+        lines.append(f"{label(measure):16}" + "".join(f"{value:16.2f}" for value in values.values()))
     return "\n".join(lines)
 
 
 def label(measure: str) -> str:
     """How a measure is written for people: `si_sdr_gain` is the SI-SDR gain."""
-    return measure.replace("si_sdr", "SI-SDR").replace("sdr", "SDR").replace("_", " ")
+    words = [word.upper() if word in ("sdr", "isr", "sir", "sar") else word for word in measure.split("_")]
+    return " ".join(words).replace("si SDR", "SI-SDR")
 
 
 def stems_panels(output: Float[Tensor, "1 s c t"], batch: Batch, *, stems: Sequence[str]) -> list[Panel]:
@@ -155,6 +156,8 @@ def curves(history: Sequence[dict[str, float]]) -> str:
     for name in ("train/loss", "val/loss"):
         left.plot(epochs, [record.get(name, np.nan) for record in history], marker=".", label=name)
     left.set(xlabel="epoch", ylabel="loss")
+    left.xaxis.get_major_locator().set_params(integer=True)
+    right.xaxis.get_major_locator().set_params(integer=True)
     left.legend(frameon=False)
     right.semilogy(epochs, [record["learning rate"] for record in history], marker=".", color="tab:green")
     right.set(xlabel="epoch", ylabel="learning rate")

@@ -79,6 +79,6 @@ def plainly(main: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
 def _quieten() -> None:
     """Keep what Lightning says to developers from those who run a script."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    for message in (".*does not have many workers", ".*smaller than the logging interval", ".*exists and is not empty"):
+    for message in (".*does not have many workers", ".*smaller than the logging interval", ".*exists and is not empty", "Be aware"):
         warnings.filterwarnings("ignore", message)
     warnings.filterwarnings("ignore", ".*LeafSpec", FutureWarning)
