@@ -4,7 +4,6 @@ Prints one row a measurement, with what bounds it. The scores of trained network
 they stand in benchmarks/README.md with the commands that made them.
 """
 
-import resource
 import subprocess
 import sys
 import time
@@ -102,7 +101,6 @@ def main():
     print(f"train a step, fresh batch                 {1000 * step['fresh']:8.1f} ms")
     print(f"train a step, cached batch                {1000 * step['cached']:8.1f} ms")
     print(f"speed with the loader                     {100 * step['cached'] / step['fresh']:8.1f} % of cached")
-    print(f"peak memory of all                        {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:8.0f} MiB")
 
 
 if __name__ == "__main__":

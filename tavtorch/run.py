@@ -27,7 +27,8 @@ def assemble(config: DictConfig) -> tuple[L.Trainer, Task, L.LightningDataModule
         instantiate(config[key], _convert_="all") for key in ("task", "data", "callbacks", "logger")
     )
     task.made_by = _plain(config.task.op)
-    trainer = instantiate(config.trainer, callbacks=list(callbacks.values()), logger=list(loggers.values()))
+    plugged = {"callbacks": list(callbacks.values()), "logger": list(loggers.values())}
+    trainer = instantiate(config.trainer, precision=_precision(config.trainer.precision), **plugged)
     return trainer, task, data
 
 
@@ -76,9 +77,26 @@ def plainly(main: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
     return plain
 
 
+def _precision(wanted: str) -> str:
+    """`auto` is bfloat16 where the hardware multiplies in it; elsewhere it would be slower than float32."""
+    if wanted != "auto":
+        return wanted
+    if torch.cuda.is_available():
+        fast = torch.cuda.is_bf16_supported()
+    else:
+        known: Callable[[], dict[str, Any]] = getattr(torch.cpu, "get_capabilities", dict)  # of newer versions of torch
+        fast = bool(known().get("avx512_bf16"))
+    return "bf16-mixed" if fast else "32-true"
+
+
 def _quieten() -> None:
     """Keep what Lightning says to developers from those who run a script."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    for message in (".*does not have many workers", ".*smaller than the logging interval", ".*exists and is not empty", "Be aware"):
+    for message in (
+        ".*does not have many workers",
+        ".*smaller than the logging interval",
+        ".*exists and is not empty",
+        "Be aware",
+    ):
         warnings.filterwarnings("ignore", message)
     warnings.filterwarnings("ignore", ".*LeafSpec", FutureWarning)

@@ -16,7 +16,9 @@ def choices(group):
     return sorted(path.stem for path in (CONFIGS / group).glob("*.yaml"))
 
 
-CHOICES = [(group, choice) for group in sorted(p.name for p in CONFIGS.iterdir() if p.is_dir()) for choice in choices(group)]
+CHOICES = [
+    (group, choice) for group in sorted(p.name for p in CONFIGS.iterdir() if p.is_dir()) for choice in choices(group)
+]
 
 
 def composed(script, *overrides):

@@ -10,7 +10,9 @@ from hydra import compose, initialize_config_dir
 TOP = Path(__file__).resolve().parents[1]
 README = (TOP / "README.md").read_text()
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
-MANUALS = [line for name in ("train.py", "evaluate.py") for line in (TOP / name).read_text().split('"""')[1].splitlines()]
+MANUALS = [
+    line for name in ("train.py", "evaluate.py") for line in (TOP / name).read_text().split('"""')[1].splitlines()
+]
 COMMANDS = [
     line.strip()
     for line in "\n".join(text for kind, text in BLOCKS if kind == "bash").splitlines() + MANUALS
@@ -23,7 +25,9 @@ def test_a_command_names_settings_that_exist(command):
     words = shlex.split(re.split(r"\s{2,}|#|\.\.\. ", command)[0].replace("...", "x.ckpt"), comments=True)
     script = next(Path(word).stem for word in words if word.endswith(".py"))
     overrides = [word for word in words if "=" in word and not word.startswith("-")]
-    choices = [override.split("=", 1)[1].split(",") if "-m" in words else [None] for override in overrides[:1]] or [[None]]
+    choices = [override.split("=", 1)[1].split(",") if "-m" in words else [None] for override in overrides[:1]] or [
+        [None]
+    ]
     with initialize_config_dir(str(TOP / "configs"), version_base="1.3"):
         for choice in choices[0]:
             one = [f"{overrides[0].split('=')[0]}={choice}", *overrides[1:]] if choice else overrides

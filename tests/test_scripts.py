@@ -14,14 +14,24 @@ import torch
 from tavtorch.data.files import read_audio, write_audio
 
 TOP = Path(__file__).resolve().parents[1]
-TINY = ["task.op.width=8", "data.excerpts.seconds=0.5", "data.batch_size=4", "data.per_epoch=32", "trainer.max_epochs=2"]
+TINY = [
+    "task.op.width=8",
+    "data.excerpts.seconds=0.5",
+    "data.batch_size=4",
+    "data.per_epoch=32",
+    "trainer.max_epochs=2",
+]
 TWO = ["trainer.accelerator=cpu", "trainer.devices=2", "trainer.strategy=ddp"]
 
 
 def start(script, out, *overrides):
     command = [sys.executable, str(TOP / script), f"hydra.run.dir={out}", *map(str, overrides)]
-    one_thread = os.environ | {"OMP_NUM_THREADS": "1"}  # little work: threads that wait for each other only slow it down
-    return subprocess.Popen(command, cwd=TOP, env=one_thread, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    one_thread = os.environ | {
+        "OMP_NUM_THREADS": "1"
+    }  # little work: threads that wait for each other only slow it down
+    return subprocess.Popen(
+        command, cwd=TOP, env=one_thread, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
 
 
 def run(script, out, *overrides, code=0):
@@ -133,7 +143,11 @@ def test_a_folder_with_a_bad_file(trained, tmp_path, processes):
     said = run("evaluate.py", tmp_path / "out", *predict, *processes, code=1)
     assert "3 written" in said
     assert "text.wav: not a recording" in said
-    written = sorted(path.relative_to(tmp_path / "out/predictions").as_posix() for path in tmp_path.rglob("*.wav") if "out" in path.parts)
+    written = sorted(
+        path.relative_to(tmp_path / "out/predictions").as_posix()
+        for path in tmp_path.rglob("*.wav")
+        if "out" in path.parts
+    )
     assert written == [f"{i}/{stem}.wav" for i in range(3) for stem in ("accompaniment", "vocals")]
     wave, rate = read_audio(tmp_path / "out/predictions/0/vocals.wav")
     assert (wave.shape, rate) == ((2, 22050), 22050)
@@ -148,5 +162,7 @@ def test_bad_input_ends_with_a_sentence(trained, songs, tmp_path, processes):
     """It names the setting; there is no traceback; the exit code is 1."""
     one_file = ["data=folder", f"data.root={songs / 'song_0/vocals.wav'}", *best(trained), *processes]
     said = run("evaluate.py", tmp_path, *one_file, *(["run=predict"] if processes else []), code=1)
-    assert ("error: trainer.devices: 2 processes share 1 items" if processes else "error: data=folder has no truth") in said
+    assert (
+        "error: trainer.devices: 2 processes share 1 items" if processes else "error: data=folder has no truth"
+    ) in said
     assert "Traceback" not in said

@@ -23,7 +23,10 @@ class Scale(nn.Linear):
 
 
 def items(n=6):
-    return [{"name": f"item {i}", "inputs": {"image": torch.full((2, 1), float(i))}, "truth": torch.full((2, 1), 2.0 * i)} for i in range(n)]
+    return [
+        {"name": f"item {i}", "inputs": {"image": torch.full((2, 1), float(i))}, "truth": torch.full((2, 1), 2.0 * i)}
+        for i in range(n)
+    ]
 
 
 def loader(n=6):
@@ -39,10 +42,8 @@ def squares(output, truth):
 
 
 def trainer(tmp_path, **options):
-    return L.Trainer(
-        accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False, default_root_dir=tmp_path,
-        enable_checkpointing=False, use_distributed_sampler=False, **options,
-    )  # fmt: skip
+    quiet = dict.fromkeys(("logger", "enable_progress_bar", "enable_model_summary", "enable_checkpointing"), False)
+    return L.Trainer(accelerator="cpu", default_root_dir=tmp_path, use_distributed_sampler=False, **quiet, **options)
 
 
 # truth

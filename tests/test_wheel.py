@@ -9,7 +9,12 @@ from pathlib import Path
 import pytest
 
 TOP = Path(__file__).resolve().parents[1]
-SCRIPT = "import sys; from importlib.metadata import entry_points as e; sys.argv[0] = '{0}'; e(name='{0}').__iter__().__next__().load()()"
+SCRIPT = """
+import sys
+from importlib.metadata import entry_points
+sys.argv[0] = "{0}"
+entry_points(name="{0}")["{0}"].load()()
+"""
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +39,10 @@ def test_it_carries_what_it_needs_and_no_more(unpacked):
     files = {path.relative_to(unpacked).as_posix() for path in unpacked.rglob("*") if path.is_file()}
     for needed in ("py.typed", "train.py", "templates/report.html", "configs/train.yaml", "configs/task/separate.yaml"):
         assert f"tavtorch/{needed}" in files
-    assert {name.split("/")[0] for name in files} <= {"tavtorch", next(n for n in files if "dist-info" in n).split("/")[0]}
+    assert {name.split("/")[0] for name in files} <= {
+        "tavtorch",
+        next(n for n in files if "dist-info" in n).split("/")[0],
+    }
 
 
 def test_it_trains_and_separates_elsewhere(unpacked, songs, tmp_path):

@@ -27,7 +27,9 @@ def recordings(tmp_path):
 def predict(recordings, folder, save=save):
     callback, task = Write(str(folder), save), Task(halves)
     data = Folder(str(recordings), results=str(folder))
-    trainer = L.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, callbacks=[callback], enable_checkpointing=False)
+    trainer = L.Trainer(
+        accelerator="cpu", logger=False, enable_progress_bar=False, callbacks=[callback], enable_checkpointing=False
+    )
     trainer.predict(task, data, return_predictions=False)
     return callback.written, task.errors
 

@@ -33,8 +33,12 @@ def mask_cross_entropy(estimate: Stems, truth: Stems) -> PerItem:
 
 
 def waveform_mae(estimate: Stems, truth: Stems) -> PerItem:
-    """Mean of `|ŝ - s|` over samples."""
-    return _mean((estimate - truth).abs())
+    """Mean of `|ŝ - s|` over samples and stems, relative to that of the mixture: soft excerpts count as loud ones.
+
+    Excerpts whose mixture stays below -80 dB count less.
+    """
+    loudness = _mean(truth.sum(1, keepdim=True).abs())
+    return _mean((estimate - truth).abs()) / loudness.clamp(min=1e-4)
 
 
 def negative_si_sdr(estimate: Stems, truth: Stems, *, floor: float = 1e-3) -> PerItem:

@@ -46,6 +46,11 @@ class RecordedSong:
             wave[:, :count] += sign * _with_channels(read_audio(self.files[part], first, count)[0], channels)
         return _fit(resample(wave, self.sample_rate, sample_rate), round(seconds * sample_rate))
 
+    @property
+    def parts(self) -> Collection[str]:
+        """What there is a file of."""
+        return self.files
+
     def check(self, stems: Sequence[str]) -> None:
         """Raise a `ValueError` where one of the stems can neither be read nor be summed from others."""
         for stem in stems:
@@ -80,6 +85,11 @@ class HeldSong:
             wave = resample(wave, self.sample_rate, sample_rate)
         return _fit(_with_channels(wave, channels), round(seconds * sample_rate))
 
+    @property
+    def parts(self) -> Collection[str]:
+        """What is held."""
+        return self.stems
+
     def check(self, stems: Sequence[str]) -> None:
         """As `RecordedSong.check`, with a `KeyError`: a song in memory was made with what it holds."""
         for stem in stems:
@@ -90,10 +100,17 @@ Song = RecordedSong | HeldSong
 
 
 def hold(song: Song, form: Form) -> Song:
-    """The song with its stems decoded, resampled and kept in memory."""
+    """The song with the tracks of its stems decoded, resampled and kept in memory."""
     song.check(form.stems)
-    stems = {stem: song.read(stem, 0.0, song.seconds, form.sample_rate, form.channels) for stem in form.stems}
-    return HeldSong(song.name, stems, form.sample_rate)
+    names = [track for stem in form.stems for track in tracks(stem, song)]
+    held = {name: song.read(name, 0.0, song.seconds, form.sample_rate, form.channels) for name in names}
+    return HeldSong(song.name, held, form.sample_rate)
+
+
+def tracks(stem: str, song: Song) -> list[str]:
+    """What a song has that can be mixed into a stem, one by one: the accompaniment may be drums, bass and other."""
+    parts = recipe(stem, song.parts)
+    return list(parts) if all(sign > 0 for sign in parts.values()) and parts else [stem]
 
 
 def made_songs(count: int, seconds: float, *, sample_rate: int, seed: int) -> list[Song]:

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from tqdm import tqdm
 
 from tavtorch.data.folder import only, place, shard
-from tavtorch.data.songs import Form, Song, hold, made_songs, split_songs
+from tavtorch.data.songs import Form, Song, hold, made_songs, split_songs, tracks
 
 _MADE = 12.0  # seconds of a generated song: a few bars of its chords
 
@@ -24,9 +24,9 @@ class Remix:
     """Augmentation: new songs from the stems of old ones (Uhlich et al. 2017, doi:10.1109/ICASSP.2017.7952158).
 
     Args:
-        across: share of the excerpts whose stems come each from a song of its own; the rest stay together.
-        gain: each stem is made louder or softer by up to so many dB.
-        swap: share of the stereo stems whose left and right change places.
+        across: share of the excerpts whose tracks come each from a song of its own; the rest stay together.
+        gain: each track is made louder or softer by up to so many dB.
+        swap: share of the stereo tracks whose left and right change places.
     """
 
     across: float = 0.5
@@ -68,12 +68,17 @@ class Excerpts(Dataset[dict[str, Any]]):
     def __getitem__(self, number: int) -> dict[str, Any]:
         rng = np.random.default_rng((self.seed, number))
         across = self.remix is not None and rng.random() < self.remix.across
-        names = self.form.stems
-        places = [self._place(rng) for _ in names] if across else [self._place(rng)] * len(names)
-        stems = torch.stack([self._read(stem, *place) for stem, place in zip(names, places, strict=True)])
-        if self.remix is not None:
-            stems = self.remix(stems, rng)
+        place = self._place(rng)
+        stems = torch.stack([self._stem(stem, place, across, rng) for stem in self.form.stems])
         return {"inputs": {"wave": stems.sum(0)}, "truth": stems}
+
+    def _stem(self, stem: str, place: tuple[Song, float], across: bool, rng: np.random.Generator) -> Tensor:
+        """One stem of an excerpt; across songs, each of its tracks is from another place, if that has such a track."""
+        waves = []
+        for track in tracks(stem, place[0]):
+            other = self._place(rng) if across else place
+            waves.append(self._read(track, *(other if track in other[0].parts else place)))
+        return (self.remix(torch.stack(waves), rng) if self.remix else torch.stack(waves)).sum(0)
 
     def _place(self, rng: np.random.Generator) -> tuple[Song, float]:
         song = self.songs[rng.choice(len(self.songs), p=self.shares)]

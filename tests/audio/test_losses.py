@@ -6,7 +6,13 @@ from torchmetrics.functional.audio import scale_invariant_signal_distortion_rati
 
 from tavtorch.audio import losses
 
-ALL = [losses.magnitude_mae, losses.magnitude_mse, losses.mask_cross_entropy, losses.waveform_mae, losses.negative_si_sdr]
+ALL = [
+    losses.magnitude_mae,
+    losses.magnitude_mse,
+    losses.mask_cross_entropy,
+    losses.waveform_mae,
+    losses.negative_si_sdr,
+]
 
 
 def pair(b=3, t=4000, **kind):
@@ -21,8 +27,13 @@ def test_the_truth_is_the_best_answer(loss):
 
 
 def test_waveform_mae_by_hand():
-    truth = torch.zeros(1, 2, 1, 4)
-    assert losses.waveform_mae(truth + 0.5, truth).item() == 0.5
+    truth = torch.ones(1, 2, 1, 4)
+    assert losses.waveform_mae(truth + 0.5, truth).item() == 0.25  # the mixture is 2
+
+
+def test_waveform_mae_does_not_hear_the_gain():
+    estimate, truth = pair()
+    torch.testing.assert_close(losses.waveform_mae(0.01 * estimate, 0.01 * truth), losses.waveform_mae(estimate, truth))
 
 
 def test_magnitudes_do_not_hear_the_sign():

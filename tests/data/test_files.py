@@ -54,18 +54,24 @@ def test_a_long_vorbis_file_is_written_in_blocks(song):
 # whole or not at all
 
 
+def fails_in_the_middle(path):
+    def write():
+        with whole(path) as part:
+            part.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write()
+
+
 def test_nothing_is_left_of_a_write_that_failed(tmp_path):
-    with pytest.raises(RuntimeError), whole(tmp_path / "page") as part:
-        part.write_text("half")
-        raise RuntimeError
+    fails_in_the_middle(tmp_path / "page")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_failed_write_keeps_the_old_file(tmp_path):
     (tmp_path / "page").write_text("old")
-    with pytest.raises(RuntimeError), whole(tmp_path / "page") as part:
-        part.write_text("new")
-        raise RuntimeError
+    fails_in_the_middle(tmp_path / "page")
     assert (tmp_path / "page").read_text() == "old"
 
 

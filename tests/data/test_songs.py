@@ -1,3 +1,5 @@
+from itertools import chain
+
 import pytest
 import torch
 
@@ -41,7 +43,9 @@ def test_recipes(stem, parts, sum_):
     assert recipe(stem, parts.split()) == sum_
 
 
-@pytest.mark.parametrize(("stem", "parts"), [("drums", "vocals accompaniment"), ("vocals", "mixture"), ("other", "mixture drums")])
+@pytest.mark.parametrize(
+    ("stem", "parts"), [("drums", "vocals accompaniment"), ("vocals", "mixture"), ("other", "mixture drums")]
+)
 def test_what_cannot_be_had(stem, parts):
     with pytest.raises(KeyError):
         recipe(stem, parts.split())
@@ -100,7 +104,7 @@ def test_groups_are_not_parted(song, tmp_path):
         song(f"singer{i % 4}_{i}", "vocals")
     parts = split_songs(tmp_path, group=r"(.+)_\d+")
     singers = [{one.name.split("_")[0] for one in part} for part in parts]
-    assert sorted(sum(map(list, singers), [])) == ["singer0", "singer1", "singer2", "singer3"]
+    assert sorted(chain(*singers)) == ["singer0", "singer1", "singer2", "singer3"]
 
 
 def test_musdb_keeps_its_own_test_songs(song, tmp_path):

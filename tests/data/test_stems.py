@@ -127,7 +127,10 @@ def test_generated_songs_train_validate_and_test():
 def test_real_songs_beside_generated_ones(real_stems):
     data = stems(root=str(real_stems), group=r"(mir_[a-z]+)_\d+", memory=0.0)
     data.setup("fit")
-    singers = {name.rsplit("_", 1)[0] for name in names(data.train)}, {name.rsplit("_", 1)[0] for name in names(data.val)}
+    singers = (
+        {name.rsplit("_", 1)[0] for name in names(data.train)},
+        {name.rsplit("_", 1)[0] for name in names(data.val)},
+    )
     assert any(name.startswith("made") for name in names(data.train))
     assert not any(name.startswith("made") for name in names(data.val))
     assert not singers[0] & {singer for singer in singers[1] if singer.startswith("mir")}

@@ -1,0 +1,172 @@
+"""The separation network: a residual U-Net that estimates one soft mask a stem on the spectrum of a mixture."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tavtorch.audio.sonogram import spectrum, waveform
+
+
+class UNet(nn.Module):
+    """Separates a mixture into stems that sum to it: `model(wave)` is `(b, s, c, t)` for a wave `(b, c, t)`.
+
+        wave ─ spectrum X ─ |X|^compression ─ stem ↓4 in frequency ─ Block ────────────── + ─ Block ─ head ↑4
+          │                                                  ↓2 Block ──────────────── + ─ Block ↑2 ─┘            │
+          │                                                       ↓2 Block ─ + Block ↑2 ─┘                     softmax
+          │                                                             └ GRU ┘                                   │
+          └─────────────────────────────────────── X · mask ── waveform of each stem ─────────────────────────────┘
+
+    The masks are a softmax over the stems, so that the stems always sum to the mixture; each keeps the phase of the
+    mixture. The network sees compressed magnitudes, of mean 0 and deviation 1 in every item: it does not notice the
+    gain. It has no buffers and no statistics of the batch: an item alone and in a batch is the same.
+
+    Args:
+        stems: their names; one mask is estimated for each.
+        sample_rate: the rate in Hz that the weights are for; the module does not resample.
+        channels: channels of the wave, 1 or 2.
+        width: channels of the first level; level `i` has `(1 + i) * width`. Wider is better and slower.
+        depth: how many times time and frequency are halved; `n_fft` must be a multiple of `2 ** (depth + 3)`.
+        dropout: share of the channels dropped before the decoder while training.
+        compression: exponent of the magnitudes, in (0, 1]; a smaller one shows the net more of what is soft.
+        n_fft, hop: of `spectrum`, in samples; a long window, about 0.13 s, tells the low harmonics of voices and
+            instruments apart, where most of the energy of singing is.
+
+    Sources: Jansson et al., "Singing voice separation with deep U-Net convolutional networks", ISMIR 2017; Ronneberger,
+    Fischer & Brox, "U-Net", MICCAI 2015, doi:10.1007/978-3-319-24574-4_28; Wu & He, "Group normalization", ECCV 2018,
+    doi:10.1007/978-3-030-01261-8_1.
+
+    >>> UNet(width=8)(torch.zeros(2, 1, 16000)).shape
+    torch.Size([2, 2, 1, 16000])
+    """
+
+    def __init__(
+        self,
+        stems: Sequence[str] = ("vocals", "accompaniment"),
+        *,
+        sample_rate: int = 16000,
+        channels: int = 1,
+        width: int = 16,
+        depth: int = 3,
+        dropout: float = 0.2,
+        compression: float = 0.3,
+        n_fft: int = 2048,
+        hop: int = 1024,
+    ):
+        super().__init__()
+        check_network(stems, channels, width, dropout)
+        check_sonogram(n_fft, hop, depth, compression)
+        self.stems, self.sample_rate, self.channels = tuple(stems), sample_rate, channels
+        self.compression, self.n_fft, self.hop = compression, n_fft, hop
+        widths = [width * (1 + level) for level in range(depth + 1)]
+        self.stem = nn.Conv2d(channels, width, (7, 3), stride=(4, 1), padding=(3, 1))
+        self.encoder = nn.ModuleList(Block(w) for w in widths[:-1])
+        self.down = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in pairwise(widths))
+        self.bottom = Bottleneck(widths[-1], n_fft // 8 >> depth, dropout)
+        self.up = nn.ModuleList(nn.ConvTranspose2d(b, a, 2, stride=2) for a, b in pairwise(widths))
+        self.decoder = nn.ModuleList(Block(w) for w in widths[:-1])
+        self.norm = groups(width)
+        self.head = nn.ConvTranspose2d(width, len(self.stems) * channels, (8, 3), stride=(4, 1), padding=(2, 1))
+
+    def forward(self, wave: Float[Tensor, "b c t"]) -> Float[Tensor, "b s c t"]:
+        if wave.ndim != 3 or wave.shape[1] != self.channels:
+            raise ValueError(
+                f"wave: expected (b, {self.channels}, t), got {tuple(wave.shape)}; "
+                "mix down or repeat its channels, or build the UNet with another `channels`."
+            )
+        # Products of spectra lose their quiet parts in half precision: only the network itself runs under autocast.
+        with torch.autocast(wave.device.type, enabled=False):
+            wave, length = wave.to(self.head.weight.dtype), wave.shape[-1]
+            # The last window must be centred on the end: the inverse divides by the windows that are over a sample.
+            mixture = spectrum(F.pad(wave, (0, -length % self.hop)), n_fft=self.n_fft, hop=self.hop)
+        masks = self.masks(mixture.abs())
+        with torch.autocast(wave.device.type, enabled=False):
+            stems = waveform(mixture[:, None] * masks[:, :-1], length, hop=self.hop)
+            # The inverse is linear: what is left of the mixture is what the last mask would give.
+            return torch.cat((stems, wave[:, None] - stems.sum(1, keepdim=True)), 1)
+
+    def masks(self, magnitude: Float[Tensor, "b c f k"]) -> Float[Tensor, "b s c f k"]:
+        """Share of each stem in every bin of the mixture; the shares sum to one."""
+        frames = magnitude.shape[-1]
+        level = magnitude.clamp(min=1e-8) ** self.compression
+        deviation, mean = torch.std_mean(level, dim=(1, 2, 3), keepdim=True)
+        level = (level - mean) / (deviation + 1e-3 * mean)  # a wave of silence has no deviation
+        # The highest bin makes the count odd: it goes without the net, and takes the mask of its neighbour.
+        x = F.pad(level[..., :-1, :], (0, -frames % 2 ** len(self.encoder)))
+        x = self.logits(x.contiguous(memory_format=torch.channels_last))[..., :frames]
+        x = F.pad(x.to(magnitude.dtype), (0, 0, 0, 1), mode="replicate")
+        return x.unflatten(1, (len(self.stems), self.channels)).softmax(1)
+
+    def logits(self, x: Tensor) -> Tensor:
+        x, skips = self.stem(x), []
+        for block, down in zip(self.encoder, self.down, strict=True):
+            skips.append(block(x))
+            x = down(skips[-1])
+        x = self.bottom(x)
+        for block, up in zip(reversed(self.decoder), reversed(self.up), strict=True):
+            x = block(up(x) + skips.pop())
+        return self.head(F.relu(self.norm(x)))
+
+
+class Block(nn.Module):
+    """`x + f(x)`, where `f` normalises, rectifies and convolves twice (He et al., "Identity mappings", ECCV 2016)."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.norm1, self.norm2 = groups(width), groups(width)
+        self.conv1, self.conv2 = nn.Conv2d(width, width, 3, padding=1), nn.Conv2d(width, width, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv1(F.relu(self.norm1(x)))
+        return x + self.conv2(F.relu(self.norm2(y)))
+
+
+class Bottleneck(nn.Module):
+    """A recurrent net over time, forwards and backwards, on all frequencies at once: it knows who is singing."""
+
+    def __init__(self, width: int, bins: int, dropout: float):
+        super().__init__()
+        self.block, self.norm = Block(width), groups(width)
+        self.squeeze = nn.Linear(width * bins, 2 * width)
+        self.gru = nn.GRU(2 * width, width, batch_first=True, bidirectional=True)
+        self.expand = nn.Linear(2 * width, width * bins)
+        self.dropout = nn.Dropout2d(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.block(x)
+        frames = F.relu(self.norm(x)).permute(0, 3, 1, 2).flatten(2)
+        memory = self.expand(self.gru(self.squeeze(frames))[0])
+        return self.dropout(x + memory.unflatten(2, x.shape[1:3]).permute(0, 2, 3, 1))
+
+
+def groups(width: int) -> nn.GroupNorm:
+    """Normalisation over eight channels at a time, all frequencies and frames of an item."""
+    return nn.GroupNorm(width // 8 if width % 8 == 0 else 1, width)
+
+
+def check_network(stems: Sequence[str], channels: int, width: int, dropout: float) -> None:
+    """Raise a ValueError where these make no network."""
+    if isinstance(stems, str) or len(stems) < 2 or len(set(stems)) < len(stems):
+        raise ValueError(f"stems: expected two or more different names, got {stems!r}; add one for all that is left.")
+    if channels not in (1, 2):
+        raise ValueError(f"channels: expected 1 or 2, got {channels}; separate more channels a pair at a time.")
+    if width < 1:
+        raise ValueError(f"width: expected at least 1 channel, got {width}; 16 to 64 are usual.")
+    if not 0 <= dropout < 1:
+        raise ValueError(f"dropout: expected a share in [0, 1), got {dropout}; 0.2 is usual.")
+
+
+def check_sonogram(n_fft: int, hop: int, depth: int, compression: float) -> None:
+    """Raise a ValueError where these make no picture that can be halved `depth` times."""
+    if not 0 < compression <= 1:
+        raise ValueError(f"compression: expected an exponent in (0, 1], got {compression}; 0.3 is usual.")
+    if depth < 1 or n_fft % 2 ** (depth + 3):
+        raise ValueError(
+            f"depth: expected n_fft = {n_fft} to be a multiple of 2 ** (depth + 3), got depth {depth}; "
+            "take a smaller depth or another n_fft."
+        )
+    if not 1 <= hop <= n_fft // 2:
+        raise ValueError(f"hop: expected 1 to n_fft // 2 = {n_fft // 2} samples, got {hop}; n_fft // 2 is fastest.")
