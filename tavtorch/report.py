@@ -3,6 +3,7 @@
 import base64
 import io
 import logging
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -121,8 +122,8 @@ def as_text(table: dict[str, dict[str, float]]) -> str:
 
 def label(measure: str) -> str:
     """How a measure is written for people: `si_sdr_gain` is the SI-SDR gain."""
-    words = [word.upper() if word in ("sdr", "isr", "sir", "sar") else word for word in measure.split("_")]
-    return " ".join(words).replace("si SDR", "SI-SDR")
+    words = measure.replace("si_", "SI-").replace("_", " ")
+    return re.sub("sdr|isr|sir|sar", lambda name: name[0].upper(), words)
 
 
 def stems_panels(output: Float[Tensor, "1 s c t"], batch: Batch, *, stems: Sequence[str]) -> list[Panel]:
