@@ -19,7 +19,7 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from tavtorch.run import assemble, checkpoint, plainly
+from tavtorch.run import assemble, checkpoint, own_up, plainly
 
 CONFIGS = str(Path(__file__).resolve().parent / "configs")
 
@@ -33,8 +33,7 @@ def main(config: DictConfig) -> None:
         trainer.predict(task, data, ckpt_path=ckpt, weights_only=True, return_predictions=False)
     else:
         trainer.test(task, data, ckpt_path=ckpt, weights_only=True, verbose=False)
-    if task.errors:
-        raise ValueError("passed over:\n  " + "\n  ".join(task.errors.values()))
+    own_up(task)
 
 
 if __name__ == "__main__":

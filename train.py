@@ -19,7 +19,7 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from tavtorch.run import assemble, checkpoint, plainly
+from tavtorch.run import assemble, checkpoint, own_up, plainly
 
 log = logging.getLogger(__name__)
 CONFIGS = str(Path(__file__).resolve().parent / "configs")
@@ -35,6 +35,7 @@ def main(config: DictConfig) -> None:
         if trainer.interrupted:
             log.info("\nstopped: the same command with ckpt=last goes on from the last whole epoch")
     trainer.test(task, data, ckpt_path="best", weights_only=True, verbose=False)
+    own_up(task)
 
 
 if __name__ == "__main__":

@@ -11,18 +11,20 @@ from torchmetrics.functional.audio import scale_invariant_signal_distortion_rati
 from tavtorch.audio.sonogram import spectrum, waveform
 
 
-def separation(output: Float[Tensor, "b s c t"], batch: dict[str, Any], *, stems: Sequence[str]) -> dict[str, Tensor]:
+def separation(
+    output: Float[Tensor, "b s c t"], batch: dict[str, Any], *, stems: Sequence[str], n_fft: int = 1024, hop: int = 256
+) -> dict[str, Tensor]:
     """Scores of estimated stems, for each stem and song, in dB; more is better.
 
     - `si_sdr`: scale-invariant signal-to-distortion ratio (Le Roux et al. 2019, doi:10.1109/ICASSP.2019.8683855);
     - `sdr`: `10 log10 |s|² / |s - ŝ|²` over all channels and samples, as in the Music Demixing Challenge 2021;
     - `…_mixture`: what taking the mixture for the stem reaches, and `…_gain`, the improvement over it;
-    - `…_oracle`: what the ideal ratio mask reaches, the ceiling of every method that masks magnitudes.
+    - `…_oracle`: what the ideal ratio mask on a spectrum of `n_fft` and `hop` reaches, the ceiling of what masks there.
 
     A stem that is silent in the truth has no ratio: NaN, left out of the medians.
     """
     truth, mixture = batch["truth"], batch["inputs"]["wave"].unsqueeze(1)
-    oracle = ideal_ratio_mask(mixture, truth)
+    oracle = ideal_ratio_mask(mixture, truth, n_fft=n_fft, hop=hop)
     columns = {}
     for measure, ratio in {"si_sdr": _si_sdr, "sdr": _sdr}.items():
         reached, nothing_done = ratio(output, truth), ratio(mixture.expand_as(truth), truth)
@@ -51,12 +53,16 @@ def bss_eval(
     return {name: torch.tensor(values) for name, values in scores.items()}
 
 
-def ideal_ratio_mask(mixture: Float[Tensor, "b 1 c t"], truth: Float[Tensor, "b s c t"]) -> Float[Tensor, "b s c t"]:
+def ideal_ratio_mask(
+    mixture: Float[Tensor, "b 1 c t"], truth: Float[Tensor, "b s c t"], *, n_fft: int = 1024, hop: int = 256
+) -> Float[Tensor, "b s c t"]:
     """The stems by the mask `|S_i| / Σ|S_j|` made from the truth: the best that a magnitude mask can hope for."""
-    magnitude = spectrum(truth).abs()
+    length, padding = truth.shape[-1], -truth.shape[-1] % hop  # whole hops: the last samples lie under full windows
+    truth, mixture = (torch.nn.functional.pad(wave, (0, padding)) for wave in (truth, mixture))
+    magnitude = spectrum(truth, n_fft=n_fft, hop=hop).abs()
     total = magnitude.sum(1, keepdim=True)
     mask = magnitude / torch.where(total > 0, total, 1)
-    return waveform(mask * spectrum(mixture), truth.shape[-1])
+    return waveform(mask * spectrum(mixture, n_fft=n_fft, hop=hop), length + padding, hop=hop)[..., :length]
 
 
 def _si_sdr(estimate: Tensor, truth: Tensor) -> Tensor:

@@ -56,6 +56,12 @@ def checkpoint(config: DictConfig) -> str | None:
     return str(path)
 
 
+def own_up(task: Task) -> None:
+    """End with an error where items had to be passed over; the others are done."""
+    if task.errors:
+        raise ValueError("passed over:\n  " + "\n  ".join(task.errors.values()))
+
+
 def _plain(config: DictConfig) -> dict[str, Any]:
     return cast(dict[str, Any], OmegaConf.to_object(config))
 

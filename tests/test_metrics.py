@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from tavtorch.metrics import ideal_ratio_mask, separation
+from tavtorch.metrics import bss_eval, ideal_ratio_mask, separation
 
 STEMS = ["vocals", "accompaniment"]
 
@@ -53,3 +53,19 @@ def test_songs_are_scored_one_by_one():
         one = {"inputs": {"wave": truth[i : i + 1].sum(1)}, "truth": truth[i : i + 1]}
         for name, values in separation(output[i : i + 1], one, stems=STEMS).items():
             torch.testing.assert_close(values, both[name][i : i + 1])
+
+
+def test_bss_eval_hears_noise_at_its_level():
+    truth = torch.randn(1, 2, 1, 32000)
+    output = truth + 0.1 * torch.randn_like(truth)
+    scores = bss_eval(output, {"truth": truth}, stems=STEMS, sample_rate=16000)
+    assert scores["vocals/sdr_v4"].item() == pytest.approx(20, abs=1)
+    assert set(scores) == {f"{stem}/{measure}_v4" for stem in STEMS for measure in ("sdr", "isr", "sir", "sar")}
+
+
+@pytest.mark.parametrize(("n_fft", "hop"), [(1024, 256), (4096, 1024), (4096, 2048)])
+def test_the_oracle_of_any_window(n_fft, hop):
+    truth = torch.randn(1, 2, 1, 9001)
+    estimate = ideal_ratio_mask(truth.sum(1, keepdim=True), truth, n_fft=n_fft, hop=hop)
+    assert estimate.shape == truth.shape
+    assert estimate.abs().max() < 10

@@ -13,7 +13,8 @@ def spectrum(wave: Float[Tensor, "*b t"], *, n_fft: int = 1024, hop: int = 256) 
     Args:
         wave: samples `(..., t)`; outside of them the signal is taken to be zero, so that any length will do.
         n_fft: window length in samples; more gives finer frequencies and coarser times.
-        hop: samples from one frame to the next; at most `n_fft // 2`, or `waveform` cannot go back.
+        hop: samples from one frame to the next; at most `n_fft // 2`, or `waveform` cannot go back, and at most
+            `n_fft // 4` for a spectrum that will be changed, or its last samples stand under hardly any window.
 
     Returns:
         `(..., n_fft // 2 + 1, 1 + t // hop)`, complex; frame `k` is centred on sample `k * hop`.

@@ -32,7 +32,7 @@ class UNet(nn.Module):
         depth: how many times time and frequency are halved; `n_fft` must be a multiple of `2 ** (depth + 3)`.
         dropout: share of the channels dropped before the decoder while training.
         compression: exponent of the magnitudes, in (0, 1]; a smaller one shows the net more of what is soft.
-        n_fft, hop: of `spectrum`, in samples; a long window, about 0.13 s, tells the low harmonics of voices and
+        n_fft, hop: of `spectrum`, in samples; a long window, about 0.26 s, tells the low harmonics of voices and
             instruments apart, where most of the energy of singing is.
 
     Sources: Jansson et al., "Singing voice separation with deep U-Net convolutional networks", ISMIR 2017; Ronneberger,
@@ -53,7 +53,7 @@ class UNet(nn.Module):
         depth: int = 3,
         dropout: float = 0.2,
         compression: float = 0.3,
-        n_fft: int = 2048,
+        n_fft: int = 4096,
         hop: int = 1024,
     ):
         super().__init__()

@@ -123,10 +123,10 @@ def test_refuses_other_channels(model):
         ("channels", {"channels": 0}),
         ("width", {"width": 0}),
         ("depth", {"depth": 0}),
-        ("depth", {"depth": 9}),
+        ("depth", {"depth": 10}),
         ("compression", {"compression": 0.0}),
         ("dropout", {"dropout": 1.0}),
-        ("hop", {"hop": 1025}),
+        ("hop", {"hop": 2049}),
     ],
 )
 def test_refuses_options(argument, options):
