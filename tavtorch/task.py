@@ -91,6 +91,7 @@ class Task(L.LightningModule):
         return loss
 
     def on_train_epoch_end(self) -> None:
+        self.log("learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"])
         if self.plateau:
             self.plateau.step(self.trainer.callback_metrics["val/loss"])
 

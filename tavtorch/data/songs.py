@@ -51,17 +51,6 @@ class RecordedSong:
         """What there is a file of."""
         return self.files
 
-    def check(self, stems: Sequence[str]) -> None:
-        """Raise a `ValueError` where one of the stems can neither be read nor be summed from others."""
-        for stem in stems:
-            try:
-                recipe(stem, self.files)
-            except KeyError:
-                raise ValueError(
-                    f"{self.name}: {stem} cannot be had from {', '.join(sorted(self.files))}. Add {stem} as a file, or "
-                    "ask for fewer stems: task.op.stems=[vocals,accompaniment]."
-                ) from None
-
 
 @dataclass(frozen=True)
 class HeldSong:
@@ -90,18 +79,25 @@ class HeldSong:
         """What is held."""
         return self.stems
 
-    def check(self, stems: Sequence[str]) -> None:
-        """As `RecordedSong.check`, with a `KeyError`: a song in memory was made with what it holds."""
-        for stem in stems:
-            recipe(stem, self.stems)
-
 
 Song = RecordedSong | HeldSong
 
 
+def check(song: Song, stems: Sequence[str]) -> None:
+    """Raise a `ValueError` where one of the stems can neither be read nor be summed from others."""
+    for stem in stems:
+        try:
+            recipe(stem, song.parts)
+        except KeyError:
+            raise ValueError(
+                f"{song.name}: {stem} cannot be had from {', '.join(sorted(song.parts))}. Add {stem} as a file, or "
+                "ask for other stems: task.op.stems=[vocals,accompaniment]."
+            ) from None
+
+
 def hold(song: Song, form: Form) -> Song:
     """The song with the tracks of its stems decoded, resampled and kept in memory."""
-    song.check(form.stems)
+    check(song, form.stems)
     names = [track for stem in form.stems for track in tracks(stem, song)]
     held = {name: song.read(name, 0.0, song.seconds, form.sample_rate, form.channels) for name in names}
     return HeldSong(song.name, held, form.sample_rate)

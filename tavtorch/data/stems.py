@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from tqdm import tqdm
 
 from tavtorch.data.folder import only, place, shard
-from tavtorch.data.songs import Form, Song, hold, made_songs, split_songs, tracks
+from tavtorch.data.songs import Form, Song, check, hold, made_songs, split_songs, tracks
 
 _MADE = 12.0  # seconds of a generated song: a few bars of its chords
 
@@ -60,7 +60,7 @@ class Excerpts(Dataset[dict[str, Any]]):
         seed: int = 0,
     ) -> None:
         for song in songs:
-            song.check(form.stems)
+            check(song, form.stems)
         self.songs, self.form, self.seconds, self.remix, self.seed = songs, form, seconds, remix, seed
         lengths = np.array([song.seconds for song in songs])
         self.shares = lengths / lengths.sum()
@@ -100,7 +100,7 @@ class Whole(Dataset[dict[str, Any]]):
     def __getitem__(self, i: int) -> dict[str, Any]:
         song = self.songs[i]
         try:
-            song.check(self.form.stems)
+            check(song, self.form.stems)
             wave, *stems = (self._read(song, stem) for stem in ("mixture", *self.form.stems))
         except ValueError as error:
             return {"name": song.name, "error": str(error)}
@@ -188,7 +188,9 @@ class Stems(L.LightningDataModule):
         return self._load(self.train, sampler=draws, batch_size=self.batch_size // world)
 
     def val_dataloader(self) -> DataLoader[Any]:
-        return self._load(shard(self.val, self.per_epoch // 8, place(self.trainer)), batch_size=self.batch_size)
+        rank, world = place(self.trainer)
+        count = max(self.per_epoch // 8, world)
+        return self._load(shard(self.val, count, (rank, world)), batch_size=self.batch_size)
 
     def test_dataloader(self) -> DataLoader[Any]:
         return DataLoader(shard(self.test, len(self.test), place(self.trainer)), batch_size=1, collate_fn=only)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tavtorch.data.files import write_audio
-from tavtorch.data.songs import Form, HeldSong, hold, recipe, recorded_songs, split_songs
+from tavtorch.data.songs import Form, HeldSong, check, hold, recipe, recorded_songs, split_songs
 
 
 @pytest.fixture
@@ -150,4 +150,4 @@ def test_stems_that_differ_are_all_told(song, tmp_path):
 def test_stems_that_the_network_wants_and_the_song_lacks(song, tmp_path):
     song("one", "vocals", "accompaniment")
     with pytest.raises(ValueError, match="one: drums cannot be had from accompaniment, vocals"):
-        recorded_songs(tmp_path)[0].check(["vocals", "drums"])
+        check(recorded_songs(tmp_path)[0], ["vocals", "drums"])

@@ -158,5 +158,5 @@ def test_nothing_to_learn_from():
 
 
 def test_a_song_without_the_stem_that_the_network_wants():
-    with pytest.raises(KeyError):
+    with pytest.raises(ValueError, match="one: drums cannot be had from accompaniment"):
         Excerpts([HeldSong("one", {"accompaniment": torch.zeros(1, 10)}, 10)], Form(stems=["drums"]))
