@@ -1,6 +1,6 @@
 """How fast songs are separated, made and loaded: `uv run benchmarks/separation.py`, on an idle machine.
 
-Prints one row a measurement, with what bounds it. The scores of trained networks come from train.py and evaluate.py;
+Prints one row a measurement. The scores of trained networks come from train.py and evaluate.py;
 they stand in benchmarks/README.md with the commands that made them.
 """
 
@@ -14,6 +14,8 @@ from hydra.utils import instantiate
 
 import tavtorch
 from tavtorch.data.synthetic import band
+from tavtorch.run import precision
+from train import CONFIGS
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -30,11 +32,9 @@ def seconds(run, repeats=3):
     return min(times)
 
 
-def configured(*overrides):
-    from train import CONFIGS
-
+def configured():
     with initialize_config_dir(CONFIGS, version_base="1.3"):
-        return compose("train", ["name=bench", "out=runs/bench", *overrides])
+        return compose("train", ["name=bench", "out=runs/bench"])
 
 
 def separating(config):
@@ -72,13 +72,15 @@ def loading(config, steps=30):
     optimizer = task.optimizer(task.parameters())
     loader = iter(data.train_dataloader())
     cached = next(loader)
+    half = precision(config.trainer.precision) == "bf16-mixed"
 
     def train(batch):
         wave, truth = batch["inputs"]["wave"].to(DEVICE), batch["truth"].to(DEVICE)
-        with torch.autocast(DEVICE, torch.bfloat16, enabled="bf16" in str(config.trainer.precision)):
+        with torch.autocast(DEVICE, torch.bfloat16, enabled=half):
             loss = task.loss(task.op(wave), truth).mean()
         optimizer.zero_grad()
         loss.backward()
+        torch.nn.utils.clip_grad_norm_(task.parameters(), config.trainer.gradient_clip_val)
         optimizer.step()
 
     times = {"fresh": [], "cached": []}

@@ -28,7 +28,7 @@ def assemble(config: DictConfig) -> tuple[L.Trainer, Task, L.LightningDataModule
     )
     task.made_by = _plain(config.task.op)
     plugged = {"callbacks": list(callbacks.values()), "logger": list(loggers.values())}
-    trainer = instantiate(config.trainer, precision=_precision(config.trainer.precision), **plugged)
+    trainer = instantiate(config.trainer, precision=precision(config.trainer.precision), **plugged)
     return trainer, task, data
 
 
@@ -83,7 +83,7 @@ def plainly(main: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
     return plain
 
 
-def _precision(wanted: str) -> str:
+def precision(wanted: str) -> str:
     """`auto` is bfloat16 where the hardware multiplies in it; elsewhere it would be slower than float32."""
     if wanted != "auto":
         return wanted

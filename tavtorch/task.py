@@ -19,7 +19,7 @@ class Task(L.LightningModule):
     """Runs `op(**batch["inputs"])`: the keys of `inputs` are the names of the op's parameters.
 
     A batch is a dictionary: `inputs`; `truth` where it is known; `name` of its items; or `name` and `error` for an
-    item that could not be read, which is passed over here and counted by the callback that writes.
+    item that could not be read, which is passed over and kept in `errors`.
 
     Args:
         op: a function, which is scored and predicts, or a Module, which is trained too.
@@ -108,8 +108,7 @@ class Task(L.LightningModule):
         self.rows, self.errors = [], {}
 
     def test_step(self, batch: Batch, index: int) -> Any:
-        if "error" in batch:
-            self.errors[batch["name"]] = batch["error"]
+        if self._passed_over(batch):
             return None
         if self.score is None:
             raise ValueError("task.score: this task has no score; use run=predict.")
@@ -122,10 +121,22 @@ class Task(L.LightningModule):
 
     def on_test_epoch_end(self) -> None:
         self._log_rows("test", torch.nanmedian)
-        self.errors = everyones(self.errors, merged)
+        self.errors = everyones(self.errors, _merged)
 
     def predict_step(self, batch: Batch, index: int) -> Any:
-        return None if "error" in batch else self(**batch["inputs"])
+        return None if self._passed_over(batch) else self(**batch["inputs"])
+
+    def on_predict_epoch_start(self) -> None:
+        self.errors = {}
+
+    def on_predict_epoch_end(self) -> None:
+        self.errors = everyones(self.errors, _merged)
+
+    def _passed_over(self, batch: Batch) -> bool:
+        """Keep the error of an item that could not be read."""
+        if "error" in batch:
+            self.errors[batch["name"]] = batch["error"]
+        return "error" in batch
 
     def _losses(self, batch: Batch) -> Tensor:
         if self.loss is None:
@@ -149,7 +160,7 @@ def everyones(mine: Any, join: Callable[[list[Any]], Any]) -> Any:
     return join(parts)
 
 
-def merged(parts: list[dict[str, Any]]) -> dict[str, Any]:
+def _merged(parts: list[dict[str, Any]]) -> dict[str, Any]:
     """The dictionaries in one."""
     return {key: value for part in parts for key, value in part.items()}
 

@@ -9,13 +9,13 @@ import lightning as L
 from torch import Tensor
 
 from tavtorch.data.files import whole, write_audio
-from tavtorch.task import Batch, Task, everyones, merged
+from tavtorch.task import Batch, Task, everyones
 
 log = logging.getLogger(__name__)
 
 
 class Write(L.Callback):
-    """Writes what `run=predict` gives and says at the end what was done, what was there already and what failed.
+    """Writes what `run=predict` gives and says at the end how many were done and how many failed.
 
     Args:
         folder: where the results go, each under its item's name.
@@ -32,9 +32,7 @@ class Write(L.Callback):
     def on_predict_batch_end(
         self, trainer: L.Trainer, task: L.LightningModule, output: Any, batch: Batch, *_: int
     ) -> None:
-        assert isinstance(task, Task)
         if "error" in batch:
-            task.errors[batch["name"]] = batch["error"]
             return
         try:
             self.save(self.folder / batch["name"], output, batch)
@@ -48,7 +46,6 @@ class Write(L.Callback):
     def on_predict_end(self, trainer: L.Trainer, task: L.LightningModule) -> None:
         assert isinstance(task, Task)
         written = everyones(self.written, sum)
-        task.errors = everyones(task.errors, merged)
         if trainer.is_global_zero:
             log.info("%d written to %s, %d failed.", written, self.folder, len(task.errors))
 

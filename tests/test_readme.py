@@ -25,13 +25,13 @@ def test_a_command_names_settings_that_exist(command):
     words = shlex.split(re.split(r"\s{2,}|#|\.\.\. ", command)[0].replace("...", "x.ckpt"), comments=True)
     script = next(Path(word).stem for word in words if word.endswith(".py"))
     overrides = [word for word in words if "=" in word and not word.startswith("-")]
-    choices = [override.split("=", 1)[1].split(",") if "-m" in words else [None] for override in overrides[:1]] or [
-        [None]
-    ]
+    variants = [overrides]
+    if "-m" in words:
+        key, values = overrides[0].split("=", 1)
+        variants = [[f"{key}={value}", *overrides[1:]] for value in values.split(",")]
     with initialize_config_dir(str(TOP / "configs"), version_base="1.3"):
-        for choice in choices[0]:
-            one = [f"{overrides[0].split('=')[0]}={choice}", *overrides[1:]] if choice else overrides
-            compose(script, ["name=test", "out=runs/test", *one])
+        for variant in variants:
+            compose(script, ["name=test", "out=runs/test", *variant])
 
 
 def test_ci_runs_the_readmes_test_command():

@@ -28,8 +28,8 @@ def mask_cross_entropy(estimate: Stems, truth: Stems) -> PerItem:
     estimate, truth = _magnitude(estimate), _magnitude(truth)
     tiny = torch.finfo(truth.dtype).tiny ** 0.5
     ideal = truth / truth.sum(1, keepdim=True).clamp(min=tiny)
-    logits = (estimate / estimate.sum(1, keepdim=True).clamp(min=tiny)).clamp(min=1e-6).log()
-    return _mean(-ideal * logits)
+    log_mask = (estimate / estimate.sum(1, keepdim=True).clamp(min=tiny)).clamp(min=1e-6).log()
+    return _mean(-ideal * log_mask)
 
 
 def waveform_mae(estimate: Stems, truth: Stems) -> PerItem:

@@ -1,5 +1,6 @@
 """Any file or folder of recordings through an op: what `run=predict` reads."""
 
+import logging
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,8 @@ import lightning as L
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from tavtorch.data.files import AUDIO, read_audio
+
+log = logging.getLogger(__name__)
 
 
 class Folder(L.LightningDataModule):
@@ -27,6 +30,8 @@ class Folder(L.LightningDataModule):
         if stage != "predict":
             raise ValueError("data=folder has no truth to score or to train with; use run=predict, or data=stems.")
         self.files = Files(self.root, self.done)
+        if self.files.done and place(self.trainer)[0] == 0:
+            log.info("%d have their result in %s already; overwrite=true does them again", self.files.done, self.done)
 
     def predict_dataloader(self) -> DataLoader[Any]:
         return DataLoader(shard(self.files, len(self.files), place(self.trainer)), batch_size=1, collate_fn=only)

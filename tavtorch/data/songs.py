@@ -86,18 +86,11 @@ Song = RecordedSong | HeldSong
 def check(song: Song, stems: Sequence[str]) -> None:
     """Raise a `ValueError` where one of the stems can neither be read nor be summed from others."""
     for stem in stems:
-        try:
-            recipe(stem, song.parts)
-        except KeyError:
-            raise ValueError(
-                f"{song.name}: {stem} cannot be had from {', '.join(sorted(song.parts))}. Add {stem} as a file, or "
-                "ask for other stems: task.op.stems=[vocals,accompaniment]."
-            ) from None
+        tracks(stem, song)
 
 
 def hold(song: Song, form: Form) -> Song:
     """The song with the tracks of its stems decoded, resampled and kept in memory."""
-    check(song, form.stems)
     names = [track for stem in form.stems for track in tracks(stem, song)]
     held = {name: song.read(name, 0.0, song.seconds, form.sample_rate, form.channels) for name in names}
     return HeldSong(song.name, held, form.sample_rate)
@@ -105,7 +98,13 @@ def hold(song: Song, form: Form) -> Song:
 
 def tracks(stem: str, song: Song) -> list[str]:
     """What a song has that can be mixed into a stem, one by one: the accompaniment may be drums, bass and other."""
-    parts = recipe(stem, song.parts)
+    try:
+        parts = recipe(stem, song.parts)
+    except KeyError:
+        raise ValueError(
+            f"{song.name}: {stem} cannot be had from {', '.join(sorted(song.parts))}. Add {stem} as a file, or "
+            "ask for other stems: task.op.stems=[vocals,accompaniment]."
+        ) from None
     return list(parts) if all(sign > 0 for sign in parts.values()) and parts else [stem]
 
 

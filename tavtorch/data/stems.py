@@ -199,8 +199,8 @@ class Stems(L.LightningDataModule):
         return made_songs(count, _MADE, sample_rate=self.form.sample_rate, seed=3 * self.seed + seed)
 
     def _held(self, songs: list[Song]) -> list[Song]:
-        size = sum(song.seconds for song in songs) * self.form.sample_rate * self.form.channels * len(self.form.stems)
-        if 4 * size > self.memory * 2**30:
+        kept = sum(song.seconds * len(tracks(stem, song)) for song in songs for stem in self.form.stems)
+        if 4 * kept * self.form.sample_rate * self.form.channels > self.memory * 2**30:
             return songs
         return [hold(song, self.form) for song in tqdm(songs, "decoding songs", leave=False)]
 
