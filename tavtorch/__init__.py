@@ -11,5 +11,6 @@ from tavtorch.grid import laplacian as laplacian
 from tavtorch.grid import sample as sample
 from tavtorch.solve import Solution as Solution
 from tavtorch.solve import Stop as Stop
+from tavtorch.solve import conjugate_gradient as conjugate_gradient
 from tavtorch.solve import implicit as implicit
 from tavtorch.solve import iterate as iterate

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from tavtorch import Solution, Stop, implicit, iterate
+from tavtorch import Solution, Stop, conjugate_gradient, implicit, iterate
 
 
 def halve(k, x):
@@ -124,3 +124,45 @@ def test_implicit_without_anything_to_differentiate():
 def test_stop_names_what_is_wrong(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         Stop(**wrong)
+
+
+# a linear system
+
+
+def systems(n=6, count=3):
+    """Symmetric, positive definite matrices and right-hand sides."""
+    half = torch.randn(count, n, n, dtype=torch.float64)
+    return half @ half.mT + torch.eye(n), torch.randn(count, n, dtype=torch.float64)
+
+
+def solved(a, b, **options):
+    stop = Stop(tol=1e-12, every=1, max_iter=50)
+    return conjugate_gradient(lambda u: (a @ u[..., None])[..., 0], b, stop=stop, **options)
+
+
+def test_conjugate_gradient_solves_in_as_many_steps_as_unknowns():
+    a, b = systems()
+    found = solved(a, b)
+    assert torch.allclose(found.value, torch.linalg.solve(a, b))
+    assert found.iterations.max() <= 7 and found.converged.all()
+    assert torch.allclose(found.gap, (b - (a @ found.value[..., None])[..., 0]).norm(dim=1) / b.norm(dim=1), atol=1e-12)
+
+
+def test_conjugate_gradient_takes_a_preconditioner_and_a_start():
+    a, b = systems()
+    assert solved(a, b, precondition=lambda r: torch.linalg.solve(a, r)).iterations.max() <= 2
+    assert solved(a, b, start=torch.linalg.solve(a, b)).iterations.max() == 0
+
+
+def test_conjugate_gradient_alone_is_together_and_nothing_is_asked_of_zero():
+    a, b = systems()
+    b[1] = 0
+    together = solved(a, b)
+    assert together.value[1].eq(0).all() and together.iterations[1] == 0
+    for i in range(3):
+        assert torch.equal(solved(a[i : i + 1], b[i : i + 1]).value[0], together.value[i])
+
+
+def test_conjugate_gradient_has_the_gradient_of_the_solution():
+    a, b = (t.requires_grad_() for t in systems(4, 2))
+    assert torch.autograd.gradcheck(lambda a, b: solved((a + a.mT) / 2, b).value, (a, b))
