@@ -1,17 +1,27 @@
 """One loop and one adjoint for every iterative operation of the package.
 
 `iterate` runs a step until each item of the batch meets the tolerance; `implicit` differentiates a fixed point without
-storing the road to it; `conjugate_gradient` does both for a linear system.
+storing the road to it; `conjugate_gradient` does both for a linear system. `compiled` makes the steps that they repeat
+fast.
 """
 
+import functools
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
 
+log = logging.getLogger(__name__)
+
 State = tuple[Tensor, ...]
+P = ParamSpec("P")
+R = TypeVar("R")
+
+COMPILE_AFTER = 2**28
+"""Elements that a `compiled` function works through before it is compiled; 0 compiles at once."""
 
 
 @dataclass(frozen=True)
@@ -177,6 +187,34 @@ def conjugate_gradient(
         missing.register_hook(lambda g: None if g is None else solve(g, None).value)
         found = found._replace(value=found.value + (missing - missing.detach()))
     return found
+
+
+def compiled(function: Callable[P, R]) -> Callable[P, R]:
+    """Decorate a pure function of tensors: it runs eagerly until it has worked enough for `torch.compile` to pay.
+
+    A small job never waits for the compiler, a long one soon runs fused. Where there is no compiler, or it fails, the
+    function stays eager and the log says so once; `TORCH_COMPILE_DISABLE=1` keeps the compiler out. Where a gradient
+    is recorded the function runs eagerly. Numbers that change from call to call are to be passed as 0-d tensors.
+    """
+    fast: Callable[P, R] | None = None
+    worked = 0
+
+    @functools.wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        nonlocal fast, worked
+        tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
+        worked += max((tensor.numel() for tensor in tensors), default=0)
+        recorded = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+        if worked > COMPILE_AFTER and not recorded and not torch.compiler.is_compiling():
+            fast = fast or torch.compile(function)
+            try:
+                return fast(*args, **kwargs)
+            except Exception as error:  # compilers fail in many ways; wrong arguments fail again below
+                fast = function
+                log.info("%s runs eagerly: torch.compile failed (%s).", function.__name__, str(error).split("\n")[0])
+        return function(*args, **kwargs)
+
+    return run
 
 
 def _adjoint(u: Tensor, image: Tensor, g: Tensor, stop: Stop) -> Tensor:

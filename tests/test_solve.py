@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from tavtorch import Solution, Stop, conjugate_gradient, implicit, iterate
+from tavtorch import Solution, Stop, conjugate_gradient, implicit, iterate, solve
 
 
 def halve(k, x):
@@ -166,3 +166,43 @@ def test_conjugate_gradient_alone_is_together_and_nothing_is_asked_of_zero():
 def test_conjugate_gradient_has_the_gradient_of_the_solution():
     a, b = (t.requires_grad_() for t in systems(4, 2))
     assert torch.autograd.gradcheck(lambda a, b: solved((a + a.mT) / 2, b).value, (a, b))
+
+
+# compilation
+
+
+@pytest.fixture
+def at_once(monkeypatch):
+    monkeypatch.setattr(solve, "COMPILE_AFTER", 0)
+
+
+@pytest.mark.usefixtures("at_once")
+def test_compiled_gives_the_same_and_leaves_gradients_to_the_eager_function():
+    wave = solve.compiled(lambda x, scale: torch.sin(x) * scale + x)
+    x = torch.randn(7, 5)
+    torch.testing.assert_close(wave(x, torch.tensor(2.0)), 2 * torch.sin(x) + x)
+    x.requires_grad_()
+    assert torch.autograd.gradgradcheck(wave, (x.double(), torch.tensor(2.0, dtype=torch.float64)))
+
+
+def test_compiled_waits_until_it_pays(monkeypatch):
+    calls = []
+    monkeypatch.setattr(torch, "compile", lambda f: lambda x: calls.append("fast") or f(x))
+    double = solve.compiled(lambda x: 2 * x)
+    monkeypatch.setattr(solve, "COMPILE_AFTER", 20)
+    for _ in range(5):
+        assert double(torch.ones(8))[0] == 2
+    assert calls == ["fast"] * 3
+
+
+@pytest.mark.usefixtures("at_once")
+def test_without_a_compiler_the_function_runs_eagerly_and_says_so_once(monkeypatch, caplog):
+    def broken(x):
+        raise RuntimeError("no C++ compiler\nlong story")
+
+    monkeypatch.setattr(torch, "compile", lambda f: broken)
+    with caplog.at_level("INFO", "tavtorch"):
+        double = solve.compiled(lambda x: 2 * x)
+        assert double(torch.ones(3)).tolist() == double(torch.ones(3)).tolist() == [2, 2, 2]
+    (record,) = caplog.records
+    assert record.message == "<lambda> runs eagerly: torch.compile failed (no C++ compiler)."
