@@ -18,8 +18,9 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from tavtorch.audio.sonogram import sonogram
+from tavtorch.data.batches import Batch, alone
 from tavtorch.data.files import whole
-from tavtorch.task import Batch, Row, Task
+from tavtorch.task import Row, Task
 
 log = logging.getLogger(__name__)
 _LISTEN = 15.0  # seconds of a song that a page plays
@@ -39,7 +40,7 @@ class Report(L.Callback):
     Args:
         path: of the page.
         title: its heading.
-        show: `show(output, batch)` gives the panels of an item.
+        show: `show(output, batch)` gives the panels of an item, which comes as a batch of one.
         items: how many of the first items are shown.
     """
 
@@ -66,8 +67,9 @@ class Report(L.Callback):
     def on_test_batch_end(
         self, trainer: L.Trainer, task: L.LightningModule, output: Any, batch: Batch, *_: int
     ) -> None:
-        if output is not None and trainer.is_global_zero and len(self.exhibits) < self.items:
-            self.exhibits.append((batch["name"], self.show(output, batch)))
+        for i, name in enumerate(batch.get("name", ())):
+            if trainer.is_global_zero and len(self.exhibits) < self.items:
+                self.exhibits.append((name, self.show(alone(output, i), alone(batch, i))))
 
     def on_test_end(self, trainer: L.Trainer, task: L.LightningModule) -> None:
         assert isinstance(task, Task)

@@ -9,17 +9,18 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from tavtorch.data.batches import Batch
+
 log = logging.getLogger(__name__)
 
-Batch = dict[str, Any]
 Row = dict[str, float | str]
 
 
 class Task(L.LightningModule):
     """Runs `op(**batch["inputs"])`: the keys of `inputs` are the names of the op's parameters.
 
-    A batch is a dictionary: `inputs`; `truth` where it is known; `name` of its items; or `name` and `error` for an
-    item that could not be read, which is passed over and kept in `errors`.
+    What a batch is stands in `tavtorch.data.batches`; items that could not be read are passed over, and kept in
+    `errors`.
 
     Args:
         op: a function, which is scored and predicts, or a Module, which is trained too.
@@ -114,8 +115,7 @@ class Task(L.LightningModule):
             raise ValueError("task.score: this task has no score; use run=predict.")
         output = self(**batch["inputs"])
         scores = self.score(output, batch)
-        names = batch["name"] if isinstance(batch["name"], list) else [batch["name"]]
-        for i, name in enumerate(names):
+        for i, name in enumerate(batch["name"]):
             self.rows.append({"name": name, **{measure: float(values[i]) for measure, values in scores.items()}})
         return output
 
@@ -133,10 +133,9 @@ class Task(L.LightningModule):
         self.errors = everyones(self.errors, _merged)
 
     def _passed_over(self, batch: Batch) -> bool:
-        """Keep the error of an item that could not be read."""
-        if "error" in batch:
-            self.errors[batch["name"]] = batch["error"]
-        return "error" in batch
+        """Keep the errors of items that could not be read, and say whether there are no others."""
+        self.errors |= batch["errors"]
+        return "inputs" not in batch
 
     def _losses(self, batch: Batch) -> Tensor:
         if self.loss is None:

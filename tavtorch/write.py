@@ -8,8 +8,10 @@ from typing import Any
 import lightning as L
 from torch import Tensor
 
-from tavtorch.data.files import whole, write_audio
-from tavtorch.task import Batch, Task, everyones
+from tavtorch.data.batches import Batch, alone
+from tavtorch.data.files import Picture, whole, write_audio, write_picture
+from tavtorch.solve import Solution
+from tavtorch.task import Task, everyones
 
 log = logging.getLogger(__name__)
 
@@ -19,7 +21,7 @@ class Write(L.Callback):
 
     Args:
         folder: where the results go, each under its item's name.
-        save: `save(place, output, batch)` writes one result; `place` has no suffix yet.
+        save: `save(place, output, batch)` writes one result, in batches of one; `place` has no suffix yet.
     """
 
     def __init__(self, folder: str, save: Callable[[Path, Any, Batch], None]) -> None:
@@ -32,16 +34,15 @@ class Write(L.Callback):
     def on_predict_batch_end(
         self, trainer: L.Trainer, task: L.LightningModule, output: Any, batch: Batch, *_: int
     ) -> None:
-        if "error" in batch:
-            return
-        try:
-            self.save(self.folder / batch["name"], output, batch)
-        except OSError as error:
-            raise ValueError(
-                f"{self.folder / batch['name']}: cannot be written ({error}). What was written is whole; make room or "
-                "choose another folder with hydra.run.dir=..., and run again to do the rest."
-            ) from error
-        self.written += 1
+        for i, name in enumerate(batch.get("name", ())):
+            try:
+                self.save(self.folder / name, alone(output, i), alone(batch, i))
+            except OSError as error:
+                raise ValueError(
+                    f"{self.folder / name}: cannot be written ({error}). What was written is whole; make room or "
+                    "choose another folder with hydra.run.dir=..., and run again to do the rest."
+                ) from error
+            self.written += 1
 
     def on_predict_end(self, trainer: L.Trainer, task: L.LightningModule) -> None:
         assert isinstance(task, Task)
@@ -55,3 +56,11 @@ def write_stems(place: Path, output: Tensor, batch: Batch, *, stems: Sequence[st
     with whole(place) as folder:
         for stem, wave in zip(stems, output[0], strict=True):
             write_audio(folder / f"{stem}{suffix}", wave, batch["inputs"]["sample_rate"])
+
+
+def write_image(place: Path, output: Tensor | Solution, batch: Batch) -> None:
+    """A picture in the format and depth of the one that it comes from, with its transparency: `<place>.png`, …"""
+    image = output.value if isinstance(output, Solution) else output
+    (file,) = batch["file"]
+    suffix = file["suffix"] if place.suffix != file["suffix"] else ""
+    write_picture(place.parent / (place.name + suffix), Picture(image[0], file["alpha"], file["levels"]))

@@ -2,9 +2,8 @@ import lightning as L
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import DataLoader
 
-from tavtorch.data.folder import only
+from tavtorch.data.batches import loader as batches
 from tavtorch.task import Task
 
 
@@ -30,7 +29,7 @@ def items(n=6):
 
 
 def loader(n=6):
-    return DataLoader(items(n), batch_size=1, collate_fn=only)
+    return batches(items(n), (0, 1))
 
 
 def error(output, batch):
@@ -128,7 +127,7 @@ def test_steps_draw_the_same_numbers_wherever_a_run_begins(tmp_path):
 def test_an_item_that_could_not_be_read_is_passed_over(tmp_path):
     broken = [*items(2), {"name": "item 2", "error": "item 2: cut short"}]
     task = Task(double, score=error)
-    trainer(tmp_path).test(task, DataLoader(broken, batch_size=1, collate_fn=only), verbose=False)
+    trainer(tmp_path).test(task, batches(broken, (0, 1)), verbose=False)
     assert task.errors == {"item 2": "item 2: cut short"}
     assert len(task.rows) == 2
 

@@ -1,10 +1,10 @@
 import lightning as L
 import pytest
 import torch
-from torch.utils.data import DataLoader
 
+from tavtorch.data.batches import loader
 from tavtorch.data.files import read_audio, write_audio
-from tavtorch.data.folder import Files, Folder, only
+from tavtorch.data.folder import RECORDING, Files, Folder
 from tavtorch.task import Task
 from tavtorch.write import Write, write_stems
 
@@ -26,7 +26,7 @@ def recordings(tmp_path):
 
 def predict(recordings, folder, save=save):
     callback, task = Write(str(folder), save), Task(halves)
-    data = Folder(str(recordings), results=str(folder))
+    data = Folder(str(recordings), RECORDING, results=str(folder))
     trainer = L.Trainer(
         accelerator="cpu", logger=False, enable_progress_bar=False, callbacks=[callback], enable_checkpointing=False
     )
@@ -61,7 +61,7 @@ def test_a_bad_file_is_told_and_the_others_are_done(recordings, tmp_path):
 
 def test_a_stop_in_the_middle_leaves_whole_songs_only(recordings, tmp_path):
     def dies_between_stems(place, output, batch):
-        if batch["name"] == "a":
+        if batch["name"] == ["a"]:
             return save(place, output, batch)
         return write_stems(place, output[:, :1], batch, stems=["vocals", "rest"])  # fails after the first stem
 
@@ -78,5 +78,5 @@ def test_a_place_that_cannot_be_written(recordings, tmp_path):
 
 
 def test_files_are_read_one_at_a_time(recordings):
-    batch = next(iter(DataLoader(Files(recordings), batch_size=1, collate_fn=only)))
+    batch = next(iter(loader(Files(recordings, RECORDING), (0, 1))))
     assert batch["inputs"]["wave"].shape == (1, 2, 8000)

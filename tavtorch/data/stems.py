@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, Subset
 from tqdm import tqdm
 
-from tavtorch.data.folder import only, place, shard
+from tavtorch.data.batches import loader, place, share
 from tavtorch.data.songs import Form, Song, check, hold, made_songs, split_songs, tracks
 
 _MADE = 12.0  # seconds of a generated song: a few bars of its chords
@@ -89,7 +89,7 @@ class Excerpts(Dataset[dict[str, Any]]):
 
 
 class Whole(Dataset[dict[str, Any]]):
-    """Whole songs with their stems, a batch of one each; a song that cannot be read comes as `{"name", "error"}`."""
+    """Whole songs with their stems; a song that cannot be read comes as `{"name", "error"}`."""
 
     def __init__(self, songs: Sequence[Song], form: Form) -> None:
         self.songs, self.form = songs, form
@@ -190,10 +190,10 @@ class Stems(L.LightningDataModule):
     def val_dataloader(self) -> DataLoader[Any]:
         rank, world = place(self.trainer)
         count = max(self.per_epoch // 8, world)
-        return self._load(shard(self.val, count, (rank, world)), batch_size=self.batch_size)
+        return self._load(Subset(self.val, share(count, (rank, world))), batch_size=self.batch_size)
 
     def test_dataloader(self) -> DataLoader[Any]:
-        return DataLoader(shard(self.test, len(self.test), place(self.trainer)), batch_size=1, collate_fn=only)
+        return loader(self.test, place(self.trainer))
 
     def _made(self, count: int, seed: int) -> list[Song]:
         return made_songs(count, _MADE, sample_rate=self.form.sample_rate, seed=3 * self.seed + seed)

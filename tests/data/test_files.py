@@ -1,11 +1,22 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import soundfile
 import torch
+from PIL import Image, ImageOps
 
-from tavtorch.data.files import audio_info, read_audio, whole, write_audio
+from tavtorch.data.files import (
+    Picture,
+    audio_info,
+    picture_size,
+    read_audio,
+    read_picture,
+    whole,
+    write_audio,
+    write_picture,
+)
 
 
 @pytest.fixture
@@ -142,3 +153,89 @@ def test_a_place_that_cannot_be_written(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match="file"):
         write_audio(tmp_path / "file" / "song.wav", torch.zeros(1, 10), 16000)
+
+
+# pictures
+
+
+def drawing(mode="RGB", size=(40, 30)):
+    """A picture as Pillow has it, smooth so that JPEG does not hurt it."""
+    x, y = np.meshgrid(np.linspace(0, 255, size[0]), np.linspace(0, 255, size[1]))
+    return Image.fromarray(np.stack((x, y, 255 - x), -1).astype(np.uint8)).convert(mode)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(
+    ("suffix", "levels", "step"),
+    [(".png", 255, 1 / 510), (".tif", 255, 1 / 510), (".png", 65535, 1e-5), (".TIFF", 65535, 1e-5), (".tif", None, 0)],
+)
+def test_a_picture_there_and_back(tmp_path, channels, suffix, levels, step):
+    image = torch.rand(channels, 6, 5)
+    write_picture(tmp_path / f"a{suffix}", Picture(image, None, levels))
+    read = read_picture(tmp_path / f"a{suffix}")
+    assert read.levels == levels and read.alpha is None
+    assert (read.image - image).abs().max() <= step * 1.01
+
+
+def test_transparency_is_kept(tmp_path):
+    picture = Picture(torch.rand(3, 6, 5), torch.rand(1, 6, 5), 65535)
+    write_picture(tmp_path / "a.png", picture)
+    read = read_picture(tmp_path / "a.png")
+    assert (read.alpha - picture.alpha).abs().max() < 1e-5 and (read.image - picture.image).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif"])
+def test_what_8_bits_cannot_hold_is_cut_off(tmp_path, suffix):
+    write_picture(tmp_path / f"a{suffix}", Picture(torch.full((1, 16, 16), 1.5)))
+    assert read_picture(tmp_path / f"a{suffix}").image.eq(1).all()
+
+
+@pytest.mark.parametrize(
+    ("mode", "channels", "suffix", "close"),
+    [("L", 1, ".png", 0), ("1", 1, ".png", 0), ("LA", 3, ".png", 0), ("P", 3, ".png", 0), ("CMYK", 3, ".jpg", 0.1)],
+)
+def test_pictures_of_every_kind(tmp_path, mode, channels, suffix, close):
+    drawing(mode).save(tmp_path / f"a{suffix}")
+    expected = np.array(Image.open(tmp_path / f"a{suffix}").convert("L" if channels == 1 else "RGB")) / 255
+    read = read_picture(tmp_path / f"a{suffix}").image
+    assert read.shape == (channels, 30, 40)
+    assert np.abs(read.movedim(0, -1).numpy().squeeze() - expected).max() <= close + 1e-6
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_picture_is_the_right_way_up(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    drawing().save(tmp_path / "a.png", exif=exif)
+    expected = np.asarray(ImageOps.exif_transpose(Image.open(tmp_path / "a.png"))) / 255
+    np.testing.assert_allclose(read_picture(tmp_path / "a.png").image.movedim(0, -1).numpy(), expected, atol=1e-6)
+
+
+def test_sizes_from_the_header(tmp_path):
+    for name, size in {"a": (40, 30), "b": (40, 30), "c": (30, 40)}.items():
+        drawing(size=size).save(tmp_path / f"{name}.png")
+    a, b, c = (picture_size(tmp_path / f"{name}.png") for name in "abc")
+    assert a == b != c
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif"])
+def test_a_picture_that_is_cut_short(tmp_path, suffix):
+    drawing(size=(300, 200)).save(tmp_path / f"a{suffix}")
+    data = (tmp_path / f"a{suffix}").read_bytes()
+    (tmp_path / f"a{suffix}").write_bytes(data[: len(data) // 2])
+    with pytest.raises(ValueError, match="not a picture that can be read"):
+        read_picture(tmp_path / f"a{suffix}")
+
+
+def test_no_picture(tmp_path):
+    (tmp_path / "a.png").write_text("la la la")
+    with pytest.raises(ValueError, match="a.png: not a picture that can be read"):
+        read_picture(tmp_path / "a.png")
+    with pytest.raises(ValueError, match="b.png: no such file"):
+        read_picture(tmp_path / "b.png")
+
+
+def test_a_picture_that_holds_nan(tmp_path):
+    write_picture(tmp_path / "a.tif", Picture(torch.full((1, 2, 2), torch.nan), None, None))
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        read_picture(tmp_path / "a.tif")

@@ -1,11 +1,8 @@
-from itertools import chain
-
 import pytest
 import torch
-from torch.utils.data import TensorDataset
 
-from tavtorch.data.files import write_audio
-from tavtorch.data.folder import Files, Folder, shard
+from tavtorch.data.files import Picture, write_audio, write_picture
+from tavtorch.data.folder import PICTURE, RECORDING, Files, Folder
 
 
 def fill(root, *names):
@@ -20,12 +17,12 @@ def names(files):
 def test_a_folder_with_its_sub_folders(tmp_path):
     fill(tmp_path, "b.wav", "a.flac", "live/b.wav")
     (tmp_path / "notes.txt").touch()
-    assert names(Files(tmp_path)) == ["a", "b", "live/b"]
+    assert names(Files(tmp_path, RECORDING)) == ["a", "b", "live/b"]
 
 
 def test_one_file(tmp_path):
     fill(tmp_path, "a.wav", "b.wav")
-    item = Files(tmp_path / "b.wav")[0]
+    item = Files(tmp_path / "b.wav", RECORDING)[0]
     assert item["name"] == "b"
     assert item["inputs"]["wave"].shape == (1, 1, 800)
     assert item["inputs"]["sample_rate"] == 8000
@@ -33,15 +30,15 @@ def test_one_file(tmp_path):
 
 def test_names_that_differ_in_their_suffix_keep_it(tmp_path):
     fill(tmp_path, "a.wav", "a.mp3", "b.wav")
-    assert names(Files(tmp_path)) == ["a.mp3", "a.wav", "b"]
+    assert names(Files(tmp_path, RECORDING)) == ["a.mp3", "a.wav", "b"]
 
 
 def test_done_ones_are_left_out(tmp_path):
     fill(tmp_path, "in/a.wav", "in/b.wav", "in/c.wav")
     (tmp_path / "out/a").mkdir(parents=True)
     fill(tmp_path, "out/b.flac")
-    assert names(Files(tmp_path / "in", tmp_path / "out")) == ["c"]
-    folder = Folder(str(tmp_path / "in"), results=str(tmp_path / "out"), overwrite=True)
+    assert names(Files(tmp_path / "in", RECORDING, tmp_path / "out")) == ["c"]
+    folder = Folder(str(tmp_path / "in"), RECORDING, results=str(tmp_path / "out"), overwrite=True)
     folder.setup("predict")
     assert names(folder.files) == ["a", "b", "c"]
 
@@ -49,34 +46,35 @@ def test_done_ones_are_left_out(tmp_path):
 def test_a_bad_file_is_an_item_with_an_error(tmp_path):
     fill(tmp_path, "a.wav")
     (tmp_path / "b.wav").write_text("la la la")
-    assert "b.wav: not a recording" in Files(tmp_path)[1]["error"]
+    assert "b.wav: not a recording" in Files(tmp_path, RECORDING)[1]["error"]
 
 
-@pytest.mark.parametrize("world", [1, 2, 3, 7])
-def test_each_item_goes_to_one_process(world):
-    items = TensorDataset(torch.arange(7))
-    shares = [[int(item) for (item,) in shard(items, 7, (rank, world))] for rank in range(world)]
-    assert sorted(chain(*shares)) == list(range(7))
+def test_pictures_of_one_size_go_together(tmp_path):
+    for name, size in {"a.png": (4, 5), "b.jpg": (4, 5), "c.png": (3, 3), "d.png": (4, 5)}.items():
+        write_picture(tmp_path / name, Picture(torch.rand(3, *size)))
+    (tmp_path / "e.png").write_text("no picture")
+    folder = Folder(str(tmp_path), PICTURE, batch_size=2)
+    folder.setup("predict")
+    batches = list(folder.predict_dataloader())
+    assert [batch.get("name", []) for batch in batches] == [["a", "b"], ["d"], ["c"], []]
+    assert batches[0]["inputs"]["image"].shape == (2, 3, 4, 5)
+    assert [file["suffix"] for file in batches[0]["file"]] == [".png", ".jpg"]
+    assert "e.png: not a picture" in batches[3]["errors"]["e"]
 
 
 # errors
 
 
-def test_more_processes_than_items():
-    with pytest.raises(ValueError, match="trainer.devices: 3 processes share 2 items"):
-        shard(TensorDataset(torch.arange(2)), 2, (0, 3))
-
-
 def test_no_such_folder(tmp_path):
     with pytest.raises(ValueError, match="data.root.*does not exist"):
-        Files(tmp_path / "nowhere")
+        Files(tmp_path / "nowhere", RECORDING)
 
 
 def test_no_recording_in_it(tmp_path):
-    with pytest.raises(ValueError, match="data.root: no audio file"):
-        Files(tmp_path)
+    with pytest.raises(ValueError, match="data.root: no recording"):
+        Files(tmp_path, RECORDING)
 
 
 def test_a_folder_has_no_truth(tmp_path):
     with pytest.raises(ValueError, match="run=predict"):
-        Folder(str(tmp_path)).setup("test")
+        Folder(str(tmp_path), RECORDING).setup("test")

@@ -121,7 +121,7 @@ def test_generated_songs_train_validate_and_test():
     assert len(data.val_dataloader().dataset) == 2
     batch = next(iter(data.test_dataloader()))
     assert batch["truth"].shape == (1, 2, 1, 12 * 16000)
-    assert "made" in batch["name"]
+    assert batch["name"] == ["made_2_0000"]
 
 
 def test_real_songs_beside_generated_ones(real_stems):
