@@ -1,5 +1,11 @@
 """Score a system on truth, or run it over files.
 
+    python evaluate.py task=rof               scores on noisy pictures, writes runs/rof/report.html
+    python evaluate.py task=inpaint_tv data=written data.root=PATH
+                                              the same on your pictures, with text over them
+    python evaluate.py task=rof data=folder data.root=PATH run=predict
+                                              a picture, or a folder of them, through the op: results in
+                                              runs/rof/predictions, in the format and depth that they came in
     python evaluate.py task=separate ckpt=runs/separate/checkpoints/best.ckpt
                                               scores on generated songs, writes runs/separate/report.html
     python evaluate.py task=separate data=stems data.root=PATH data.test=1 ckpt=...
@@ -19,7 +25,7 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from tavtorch.run import assemble, checkpoint, own_up, plainly
+from tavtorch.run import assemble, checkpoint, needs_weights, own_up, plainly
 
 CONFIGS = str(Path(__file__).resolve().parent / "configs")
 
@@ -29,6 +35,7 @@ CONFIGS = str(Path(__file__).resolve().parent / "configs")
 def main(config: DictConfig) -> None:
     trainer, task, data = assemble(config)
     ckpt = checkpoint(config)
+    needs_weights(task, ckpt)
     if config.run == "predict":
         trainer.predict(task, data, ckpt_path=ckpt, weights_only=True, return_predictions=False)
     else:

@@ -1,14 +1,16 @@
 """Scores that torchmetrics lacks, and those it has in the form that a `Task` reports: one number an item and name."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torchmetrics.functional.audio import scale_invariant_signal_distortion_ratio, signal_noise_ratio
+from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
 from tavtorch.audio.sonogram import spectrum, waveform
+from tavtorch.solve import Solution
 
 
 def separation(
@@ -31,6 +33,38 @@ def separation(
         columns[measure], columns[f"{measure}_mixture"] = reached, nothing_done
         columns[f"{measure}_gain"], columns[f"{measure}_oracle"] = reached - nothing_done, ratio(oracle, truth)
     return {f"{stem}/{name}": values[:, i] for i, stem in enumerate(stems) for name, values in columns.items()}
+
+
+def restoration(output: Tensor | Solution, batch: dict[str, Any]) -> dict[str, Tensor]:
+    """How near a picture comes to its truth in [0, 1], and how near what it was made from had been.
+
+    - `psnr`: peak signal-to-noise ratio `-10 log10 |u - truth|² / n`, in dB, of values cut off at 0 and 1;
+    - `ssim`: structural similarity (Wang et al. 2004, doi:10.1109/TIP.2003.819861), 1 is equal;
+    - `psnr_in_hole`: PSNR over the missing pixels alone, where there is a hole;
+    - `iterations`, `gap`, `converged`: what a `Solution` says of itself.
+    """
+    inputs, truth = batch["inputs"], batch["truth"]
+    value, found = (output.value, output) if isinstance(output, Solution) else (output, None)
+    columns: dict[str, Tensor] = {}
+    for what, image in {"input": inputs["image"], "result": value}.items():
+        image = image.clamp(0, 1)
+        columns[f"{what}/psnr"] = _psnr(image, truth)
+        columns[f"{what}/ssim"] = _ssim(image, truth)
+        if "hole" in inputs:
+            hole = inputs["hole"].expand_as(image)
+            share = hole.flatten(1).double().mean(1)
+            columns[f"{what}/psnr_in_hole"] = _psnr(torch.where(hole, image, truth), truth) + 10 * share.log10()
+    if found:
+        columns |= {f"result/{field}": getattr(found, field) for field in ("iterations", "gap", "converged")}
+    return columns
+
+
+def _ssim(image: Tensor, truth: Tensor) -> Tensor:
+    return cast(Tensor, structural_similarity_index_measure(image, truth, reduction="none", data_range=1.0))
+
+
+def _psnr(image: Tensor, truth: Tensor) -> Tensor:
+    return peak_signal_noise_ratio(image, truth, data_range=1.0, dim=(1, 2, 3), reduction="none")
 
 
 def bss_eval(

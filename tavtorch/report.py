@@ -1,37 +1,24 @@
 """One HTML page a run: scores, learning curves, items to look at and listen to. It opens from disk, without network."""
 
-import base64
-import io
 import logging
+import math
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jinja2
 import lightning as L
 import matplotlib
 import numpy as np
-import soundfile
-from jaxtyping import Float
 from matplotlib.figure import Figure
-from torch import Tensor
 
-from tavtorch.audio.sonogram import sonogram
 from tavtorch.data.batches import Batch, alone
 from tavtorch.data.files import whole
-from tavtorch.task import Row, Task
+from tavtorch.panels import Panel, plot
+from tavtorch.task import Row, Task, averages
 
 log = logging.getLogger(__name__)
-_LISTEN = 15.0  # seconds of a song that a page plays
-
-
-class Panel(NamedTuple):
-    """A picture with its caption, and a sound under it where it is one; both as data URLs."""
-
-    caption: str
-    picture: str
-    sound: str | None = None
 
 
 class Report(L.Callback):
@@ -74,14 +61,17 @@ class Report(L.Callback):
     def on_test_end(self, trainer: L.Trainer, task: L.LightningModule) -> None:
         assert isinstance(task, Task)
         if trainer.is_global_zero:
-            page = render(self.title, task.rows, task.errors, self.history, self.exhibits)
+            table, average = summary(task.rows, task.average), task.average.__name__
+            page = render(self.title, table, average, task.rows, task.errors, self.history, self.exhibits)
             with whole(self.path) as part:
                 part.write_text(page, encoding="utf-8")
-            log.info("\n%s\n\nreport: %s", as_text(summary(task.rows)), self.path)
+            log.info("\n%s\n\nreport: %s", as_text(table, average), self.path)
 
 
 def render(
     title: str,
+    table: dict[str, dict[str, float]],
+    average: str,
     rows: Sequence[Row],
     errors: dict[str, str],
     history: Sequence[dict[str, float]] = (),
@@ -90,10 +80,12 @@ def render(
     """The page as one self-contained HTML text."""
     loader = jinja2.PackageLoader("tavtorch", "templates")
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["label"] = label
+    environment.filters |= {"label": label, "number": number}
     return environment.get_template("report.html").render(
         title=title,
-        table=summary(rows),
+        table=table,
+        average=average,
+        whats=whats(table),
         rows=rows,
         columns=[column for column in rows[0] if column != "name"] if rows else [],
         errors=errors,
@@ -102,52 +94,42 @@ def render(
     )
 
 
-def summary(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
-    """Medians over the items: `{"si_sdr": {"vocals": …}, …}` from columns named `vocals/si_sdr`."""
+def summary(rows: Sequence[Row], average: Callable[[Any], Any] = np.median) -> dict[str, dict[str, float]]:
+    """Averages over the items: `{"si_sdr": {"vocals": …}, …}` from columns named `vocals/si_sdr`."""
     table: dict[str, dict[str, float]] = {}
-    for column in rows[0] if rows else ():
-        if column != "name":
-            what, _, measure = column.rpartition("/")
-            values = np.array([row[column] for row in rows], dtype=float)
-            table.setdefault(measure, {})[what] = float(np.nanmedian(values)) if np.isfinite(values).any() else np.nan
+    for column, value in averages(rows, average).items():
+        what, _, measure = column.rpartition("/")
+        table.setdefault(measure, {})[what] = value
     return table
 
 
-def as_text(table: dict[str, dict[str, float]]) -> str:
-    """The medians for a terminal."""
-    columns = next(iter(table.values()), {})
-    lines = [f"{'median':16}" + "".join(f"{column:>16}" for column in columns)]
+def whats(table: dict[str, dict[str, float]]) -> list[str]:
+    """What the measures of a summary are of: its columns, each once."""
+    return list(dict.fromkeys(what for values in table.values() for what in values))
+
+
+def as_text(table: dict[str, dict[str, float]], average: str) -> str:
+    """The averages for a terminal."""
+    columns = whats(table)
+    lines = [f"{average:24}" + "".join(f"{column:>16}" for column in columns)]
     for measure, values in table.items():
-        lines.append(f"{label(measure):16}" + "".join(f"{value:16.2f}" for value in values.values()))
+        cells = (number(values[column]) if column in values else "" for column in columns)
+        lines.append(f"{label(measure):24}" + "".join(f"{cell:>16}" for cell in cells))
     return "\n".join(lines)
 
 
 def label(measure: str) -> str:
-    """How a measure is written for people: `si_sdr_gain` is the SI-SDR gain."""
-    words = measure.replace("si_", "SI-").replace("_", " ")
-    return re.sub("sdr|isr|sir|sar", lambda name: name[0].upper(), words)
+    """How a measure is written for people, with its unit: `si_sdr_gain` is the SI-SDR gain in dB."""
+    name = measure.replace("si_", "SI-").replace("_", " ")
+    words = re.sub("sdr|isr|sir|sar|psnr|ssim", lambda name: name[0].upper(), name)
+    return words + ", dB" if re.search("SDR|ISR|SIR|SAR|PSNR", words) else words
 
 
-def stems_panels(output: Float[Tensor, "1 s c t"], batch: Batch, *, stems: Sequence[str]) -> list[Panel]:
-    """Mixture, estimates and truths of the middle of a song, all drawn to one scale of decibels."""
-    rate, wave = batch["inputs"]["sample_rate"], batch["inputs"]["wave"]
-    middle, half = wave.shape[-1] // 2, round(_LISTEN / 2 * rate)
-    heard = slice(max(0, middle - half), middle + half)
-    waves = {"mixture": wave[0]}
-    for stem, estimate, truth in zip(stems, output[0], batch["truth"][0], strict=True):
-        waves |= {f"{stem}, estimated": estimate, f"{stem}, true": truth}
-    top = float(sonogram(wave[0, :, heard]).max())
-    return [sound_panel(caption, one[:, heard].float().cpu(), rate, top) for caption, one in waves.items()]
-
-
-def sound_panel(caption: str, wave: Float[Tensor, "c t"], sample_rate: int, top: float) -> Panel:
-    """A player under its sonogram, drawn from `top` dB down to 80 dB below it."""
-    levels = sonogram(wave.mean(0))
-    figure = Figure(figsize=(6, 2.2), layout="constrained")
-    axes = figure.add_subplot(xlabel="time in s", ylabel="frequency in kHz")
-    extent = (0.0, wave.shape[-1] / sample_rate, 0.0, sample_rate / 2000)
-    axes.imshow(levels, origin="lower", aspect="auto", extent=extent, vmin=top - 80, vmax=top, cmap="magma")
-    return Panel(caption, _png(figure), _mp3(wave, sample_rate))
+def number(value: float) -> str:
+    """As many digits as tell something."""
+    if math.isfinite(value) and value == int(value) and abs(value) < 1e6:
+        return f"{value:.0f}"
+    return f"{value:.2f}" if abs(value) >= 1 else f"{value:.3g}"
 
 
 def curves(history: Sequence[dict[str, float]]) -> str:
@@ -164,25 +146,4 @@ def curves(history: Sequence[dict[str, float]]) -> str:
     left.legend(frameon=False)
     right.semilogy(epochs, [record["learning rate"] for record in history], marker=".", color="tab:green")
     right.set(xlabel="epoch", ylabel="learning rate")
-    return _png(figure)
-
-
-def _png(figure: Figure) -> str:
-    file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=110)
-    return _url("image/png", file)
-
-
-def _mp3(wave: Tensor, sample_rate: int) -> str:
-    """MP3 plays in every browser; its rates end at 48 kHz, so that faster waves are brought there."""
-    from torchaudio.functional import resample
-
-    rate = min(sample_rate, 48000)
-    file = io.BytesIO()
-    loud = wave.abs().max().clamp(min=1)  # MP3 would clip what an estimate overshoots
-    soundfile.write(file, (resample(wave, sample_rate, rate) / loud).T.numpy(), rate, format="MP3")
-    return _url("audio/mpeg", file)
-
-
-def _url(kind: str, file: io.BytesIO) -> str:
-    return f"data:{kind};base64,{base64.b64encode(file.getvalue()).decode()}"
+    return plot(figure)

@@ -13,6 +13,7 @@ import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
+from torch import nn
 
 from tavtorch.task import Task
 
@@ -54,6 +55,12 @@ def checkpoint(config: DictConfig) -> str | None:
         overrides = " ".join(f"task.op.{key}={value}" for key, value in sorted(other.items())).replace("'", "")
         raise ValueError(f"ckpt: {path} is of another network; add: {overrides}")
     return str(path)
+
+
+def needs_weights(task: Task, ckpt: str | None) -> None:
+    """A network that has learned nothing is not worth a score."""
+    if ckpt is None and isinstance(task.op, nn.Module):
+        raise ValueError("ckpt: this task runs a network; train one with train.py and give its path with ckpt=...")
 
 
 def own_up(task: Task) -> None:

@@ -20,7 +20,7 @@ State = tuple[Tensor, ...]
 P = ParamSpec("P")
 R = TypeVar("R")
 
-COMPILE_AFTER = 2**28
+COMPILE_AFTER = 2**30
 """Elements that a `compiled` function works through before it is compiled; 0 compiles at once."""
 
 

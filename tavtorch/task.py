@@ -1,10 +1,12 @@
 """One LightningModule for every system: a network is trained, a function is scored, both predict."""
 
 import logging
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -27,6 +29,7 @@ class Task(L.LightningModule):
         whole: for a Module that is made for excerpts: what runs it on a whole item, as `whole(model=op, **inputs)`.
         loss: `loss(output, truth)`, one number an item, `(b,)`.
         score: `score(output, batch)`, a dictionary of such numbers; every item becomes a row of `rows`.
+        average: of a score over the items that have it.
         optimizer, scheduler: from parameters, and from the optimizer; the scheduler looks at `val/loss` each epoch.
         seed: fixes what each step draws, such as dropout, so that a run that was stopped goes on as if it had not been.
     """
@@ -38,12 +41,13 @@ class Task(L.LightningModule):
         whole: Callable[..., Any] | None = None,
         loss: Callable[[Any, Any], Tensor] | None = None,
         score: Callable[[Any, Batch], dict[str, Tensor]] | None = None,
+        average: Callable[[Any], Any] = np.median,
         optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer] | None = None,
         scheduler: Callable[[torch.optim.Optimizer], Any] | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.op, self.whole, self.loss, self.score = op, whole, loss, score
+        self.op, self.whole, self.loss, self.score, self.average = op, whole, loss, score, average
         self.optimizer, self.scheduler, self.seed = optimizer, scheduler, seed
         self.rows: list[Row] = []
         self.errors: dict[str, str] = {}
@@ -103,7 +107,7 @@ class Task(L.LightningModule):
         self.rows += [{"loss": loss} for loss in self._losses(batch).tolist()]
 
     def on_validation_epoch_end(self) -> None:
-        self._log_rows("val", torch.mean)
+        self._log_rows("val", np.mean)
 
     def on_test_epoch_start(self) -> None:
         self.rows, self.errors = [], {}
@@ -120,7 +124,7 @@ class Task(L.LightningModule):
         return output
 
     def on_test_epoch_end(self) -> None:
-        self._log_rows("test", torch.nanmedian)
+        self._log_rows("test", self.average)
         self.errors = everyones(self.errors, _merged)
 
     def predict_step(self, batch: Batch, index: int) -> Any:
@@ -142,12 +146,22 @@ class Task(L.LightningModule):
             raise ValueError("task.loss: this task has no loss to train with.")
         return self.loss(self.op(**batch["inputs"]), batch["truth"])
 
-    def _log_rows(self, stage: str, summary: Callable[[Tensor], Tensor]) -> None:
-        """Bring the rows of all processes together and log each column's summary, the same on every process."""
+    def _log_rows(self, stage: str, average: Callable[[Any], Any]) -> None:
+        """Bring the rows of all processes together and log each column's average, the same on every process."""
         self.rows = everyones(self.rows, lambda parts: [row for part in parts for row in part])
-        for column in self.rows[0].keys() - {"name"} if self.rows else ():
-            values = torch.tensor([row[column] for row in self.rows], dtype=torch.float64)
-            self.log(f"{stage}/{column}", summary(values).float(), prog_bar=stage == "val")
+        for column, value in averages(self.rows, average).items():
+            self.log(f"{stage}/{column}", value, prog_bar=stage == "val")
+
+
+def averages(rows: Sequence[Row], average: Callable[[Any], Any]) -> dict[str, float]:
+    """Each column's average over the rows that have a number there; NaN where none has."""
+    table = {}
+    for column in rows[0] if rows else ():
+        if column != "name":
+            values = np.array([row[column] for row in rows], dtype=float)
+            known = values[np.isfinite(values)]
+            table[column] = float(average(known)) if len(known) else math.nan
+    return table
 
 
 def everyones(mine: Any, join: Callable[[list[Any]], Any]) -> Any:

@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from tavtorch.metrics import bss_eval, ideal_ratio_mask, separation
+from tavtorch import Solution
+from tavtorch.metrics import bss_eval, ideal_ratio_mask, restoration, separation
 
 STEMS = ["vocals", "accompaniment"]
 
@@ -69,3 +70,36 @@ def test_the_oracle_of_any_window(n_fft, hop):
     estimate = ideal_ratio_mask(truth.sum(1, keepdim=True), truth, n_fft=n_fft, hop=hop)
     assert estimate.shape == truth.shape
     assert estimate.abs().max() < 10
+
+
+# pictures
+
+
+def test_a_tenth_off_everywhere_is_twenty_decibels():
+    truth = torch.rand(2, 3, 16, 16) / 2
+    batch = {"inputs": {"image": truth + 0.01}, "truth": truth}
+    scores = restoration(truth + torch.tensor([0.1, 0.001]).reshape(2, 1, 1, 1), batch)
+    torch.testing.assert_close(scores["result/psnr"], torch.tensor([20.0, 60.0]), atol=1e-3, rtol=0)
+    torch.testing.assert_close(scores["input/psnr"], torch.tensor([40.0, 40.0]), atol=1e-3, rtol=0)
+    assert scores["result/ssim"][0] < scores["result/ssim"][1] < 1
+
+
+def test_what_is_out_of_range_is_cut_off_before_it_is_compared():
+    truth = torch.ones(1, 1, 16, 16)
+    scores = restoration(truth + 5, {"inputs": {"image": truth - 0.1}, "truth": truth})
+    assert scores["result/psnr"].item() == float("inf")
+
+
+def test_in_the_hole_only_the_hole_counts():
+    truth, hole = torch.rand(1, 3, 16, 16) / 2, torch.zeros(1, 1, 16, 16, dtype=torch.bool)
+    hole[..., :4] = True
+    result = torch.where(hole, truth + 0.1, truth + 0.3)
+    scores = restoration(result, {"inputs": {"image": truth, "hole": hole}, "truth": truth})
+    assert scores["result/psnr_in_hole"].item() == pytest.approx(20, abs=1e-3)
+
+
+def test_a_solution_says_how_it_went():
+    image, one = torch.rand(1, 1, 16, 16), torch.ones(1)
+    batch = {"inputs": {"image": image}, "truth": image}
+    scores = restoration(Solution(image, 7 * one, 0.5 * one, one > 2), batch)
+    assert [scores[f"result/{key}"].item() for key in ("iterations", "gap", "converged")] == [7, 0.5, False]

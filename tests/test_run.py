@@ -3,7 +3,8 @@ import torch
 from hydra.errors import InstantiationException
 from omegaconf import OmegaConf
 
-from tavtorch.run import checkpoint, plainly
+from tavtorch.run import checkpoint, needs_weights, plainly
+from tavtorch.task import Task
 
 
 def config(**changes):
@@ -100,3 +101,10 @@ def test_a_defect_keeps_its_traceback():
 
     with pytest.raises(TypeError):
         plainly(main)(config())
+
+
+def test_a_network_without_weights_is_not_scored():
+    with pytest.raises(ValueError, match="ckpt: this task runs a network"):
+        needs_weights(Task(torch.nn.Linear(1, 1)), None)
+    needs_weights(Task(torch.nn.Linear(1, 1)), "best.ckpt")
+    needs_weights(Task(torch.relu), None)

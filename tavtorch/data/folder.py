@@ -2,15 +2,17 @@
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import lightning as L
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from tavtorch.data.batches import Item, loader, place
 from tavtorch.data.files import AUDIO, PICTURES, picture_size, read_audio, read_picture
+from tavtorch.image.inpaint_tv import hole_from_color
 
 log = logging.getLogger(__name__)
 
@@ -110,6 +112,41 @@ def recording(path: Path) -> Item:
 
 PICTURE = Media("picture", PICTURES, picture, picture_size)
 RECORDING = Media("recording", AUDIO, recording, lambda path: path)  # lengths differ: each is a batch of its own
+
+
+def holed(*, color: Sequence[float] | None = None, tolerance: float = 0.1, holes: str | None = None) -> Media:
+    """Pictures with a hole, which is what is painted in a colour, or white in a mask, or transparent.
+
+    Args:
+        color: the paint, red, green and blue (or grey) in [0, 1].
+        tolerance: how far from it each channel may be.
+        holes: a mask for all pictures, or a folder of masks that are named like the pictures.
+    """
+
+    def read(path: Path) -> Item:
+        image, alpha, levels = read_picture(path)
+        if color is not None:
+            hole = hole_from_color(image[None], color, tolerance)
+        elif holes is not None:
+            hole = _mask(Path(holes), path)
+        elif alpha is not None:
+            hole = alpha[None] < 1
+        else:
+            raise ValueError(f"{path}: no pixel is transparent; say where the hole is with media.color or media.holes.")
+        if hole.shape[-2:] != image.shape[-2:]:
+            raise ValueError(f"{path}: the mask has another size, {tuple(hole.shape[-2:])}, than the picture's.")
+        file = {"suffix": path.suffix, "alpha": None, "levels": levels}
+        return {"inputs": {"image": image[None], "hole": hole}, "file": file}
+
+    return Media("picture", PICTURES, read, picture_size)
+
+
+def _mask(holes: Path, path: Path) -> Tensor:
+    """White is missing."""
+    paths = [holes] if holes.is_file() else [p for p in sorted(holes.glob(f"{path.stem}.*")) if p.suffix in PICTURES]
+    if not paths:
+        raise ValueError(f"{path}: no mask of this name in {holes}; see media.holes.")
+    return read_picture(paths[0]).image[None, :1] > 0.5
 
 
 def find(root: Path, suffixes: tuple[str, ...], what: str) -> list[Path]:

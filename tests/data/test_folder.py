@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from tavtorch.data.files import Picture, write_audio, write_picture
-from tavtorch.data.folder import PICTURE, RECORDING, Files, Folder
+from tavtorch.data.folder import PICTURE, RECORDING, Files, Folder, holed
 
 
 def fill(root, *names):
@@ -60,6 +60,33 @@ def test_pictures_of_one_size_go_together(tmp_path):
     assert batches[0]["inputs"]["image"].shape == (2, 3, 4, 5)
     assert [file["suffix"] for file in batches[0]["file"]] == [".png", ".jpg"]
     assert "e.png: not a picture" in batches[3]["errors"]["e"]
+
+
+def test_a_hole_is_transparent_or_painted_or_in_a_mask(tmp_path):
+    hole = torch.zeros(1, 4, 5)
+    hole[:, 1:3, 2] = 1
+    yellow = torch.tensor([1.0, 1.0, 0.0])[:, None, None]
+    write_picture(tmp_path / "clear.png", Picture(torch.rand(3, 4, 5), 1 - hole))
+    write_picture(tmp_path / "painted.png", Picture(torch.where(hole > 0, yellow, 0.5 * torch.rand(3, 4, 5))))
+    write_picture(tmp_path / "masks/painted.png", Picture(hole))
+    for name, media in {
+        "clear": holed(),
+        "painted": holed(color=[1, 1, 0], tolerance=0.05),
+        "painted.png": holed(holes=str(tmp_path / "masks")),
+        "clear.png": holed(holes=str(tmp_path / "masks/painted.png")),
+    }.items():
+        item = Files((tmp_path / name).with_suffix(".png"), media)[0]
+        assert torch.equal(item["inputs"]["hole"], hole[None] > 0)
+        assert item["inputs"]["image"].shape == (1, 3, 4, 5) and item["file"]["alpha"] is None
+
+
+def test_a_picture_whose_hole_nobody_told(tmp_path):
+    write_picture(tmp_path / "a.png", Picture(torch.rand(3, 4, 5)))
+    write_picture(tmp_path / "masks/b.png", Picture(torch.rand(1, 4, 5)))
+    write_picture(tmp_path / "mask.png", Picture(torch.rand(1, 4, 4)))
+    assert "no pixel is transparent" in Files(tmp_path / "a.png", holed())[0]["error"]
+    assert "no mask of this name" in Files(tmp_path / "a.png", holed(holes=str(tmp_path / "masks")))[0]["error"]
+    assert "another size" in Files(tmp_path / "a.png", holed(holes=str(tmp_path / "mask.png")))[0]["error"]
 
 
 # errors
