@@ -1,8 +1,9 @@
 import pytest
 import torch
 
-from tavtorch import Solution
-from tavtorch.metrics import bss_eval, ideal_ratio_mask, restoration, separation
+from tavtorch import Solution, circle
+from tavtorch.image.split import Split
+from tavtorch.metrics import bss_eval, hausdorff, ideal_ratio_mask, iou, restoration, separation, splitting
 
 STEMS = ["vocals", "accompaniment"]
 
@@ -103,3 +104,32 @@ def test_a_solution_says_how_it_went():
     batch = {"inputs": {"image": image}, "truth": image}
     scores = restoration(Solution(image, 7 * one, 0.5 * one, one > 2), batch)
     assert [scores[f"result/{key}"].item() for key in ("iterations", "gap", "converged")] == [7, 0.5, False]
+
+
+def test_iou_is_the_mean_over_the_objects_of_an_image():
+    truth = torch.zeros(2, 2, 4, 5, dtype=torch.bool)
+    truth[:, :, 1:3] = True
+    mask = truth.clone()
+    mask[0, 1, 2], mask[1] = False, False
+    assert iou(mask, truth).tolist() == [0.75, 0]
+    assert iou(mask[1:], torch.zeros_like(mask[1:])).item() == 1
+
+
+def test_hausdorff_distance_of_circles():
+    one, other = circle((9.0, 9.0), 5.0, 400), circle((10.0, 9.0), 7.0, 300)
+    assert hausdorff(one, other).item() == pytest.approx(3, abs=0.01)
+    assert hausdorff(one, other) == hausdorff(other, one) and hausdorff(one, one) == 0
+    assert hausdorff(one, one.roll(7, 1)).item() < 1e-5
+
+
+def test_a_split_is_scored_by_its_texture():
+    structure, texture = torch.rand(2, 1, 16, 16), 0.1 * torch.randn(2, 1, 16, 16)
+    batch = {"inputs": {"image": structure + texture}, "truth": {"structure": structure, "texture": texture}}
+    ripple = 0.1 * (-1) ** torch.arange(16)
+    one = torch.ones(2)
+    scores = splitting(Split(structure - ripple, texture + ripple + 0.3, Solution(None, one, one, one > 0)), batch)
+    torch.testing.assert_close(scores["texture/psnr"], torch.tensor([20.0, 20.0]), atol=1e-3, rtol=0)
+    assert scores["structure/iterations"].tolist() == [1, 1]
+    assert splitting(Split(structure, structure), {"inputs": {}})["structure/correlation"].tolist() == pytest.approx(
+        [1, 1]
+    )

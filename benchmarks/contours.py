@@ -1,0 +1,272 @@
+"""Force fields and snakes against their peers, side by side: `uv run --group bench benchmarks/contours.py`.
+
+Times are process CPU seconds, the least of some runs: OMP_NUM_THREADS=1 makes them those of one thread. Read the
+ratios. Where there is a GPU a last section measures batches on it, in wall time.
+"""
+
+import sys
+import time
+from functools import partial
+
+import numpy as np
+import scipy.sparse as sparse
+import torch
+import torch.nn.functional as F
+from scipy.sparse.linalg import spsolve
+from skimage import data
+from skimage.segmentation import active_contour
+
+from tavtorch import (
+    Stop,
+    circle,
+    edge_map,
+    evolve,
+    fill,
+    gaussian_force,
+    ggvf_force,
+    gvf_force,
+    kass_force,
+    segment,
+    vfc_force,
+)
+from tavtorch.data.synthetic.shapes import bays, crowds, stars
+from tavtorch.image.contours import equidistant
+from tavtorch.metrics import hausdorff, iou
+
+TIGHT = Stop(tol=1e-6, max_iter=50, every=1)
+SURE = partial(edge_map, sigma=1.5, threshold=0.4)
+FORCES = {
+    "raw gradient (Kass)": kass_force,
+    "Gaussian, sigma 3": partial(gaussian_force, sigma=3.0),
+    "VFC, radius 48": partial(vfc_force, radius=48),
+    "GGVF": ggvf_force,
+    "GVF, 80 explicit steps": lambda image: explicit(image, 80),
+    "GVF, solved": partial(gvf_force, smoothness=0.2),
+}
+
+
+def seconds(run, repeats=3):
+    """Least CPU time of some runs."""
+    times = []
+    for _ in range(repeats):
+        start = time.process_time()
+        run()
+        times.append(time.process_time() - start)
+    return min(times)
+
+
+def dice(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def camera(h=512, w=512):
+    return torch.from_numpy(data.camera() / 255).float()[None, None, :h, :w].contiguous()
+
+
+def slopes(image):
+    """Central differences of the edge map."""
+    p = F.pad(edge_map(image), (1, 1, 1, 1), mode="replicate")
+    return torch.cat(((p[..., 1:-1, 2:] - p[..., 1:-1, :-2]) / 2, (p[..., 2:, 1:-1] - p[..., :-2, 1:-1]) / 2), 1)
+
+
+def explicit(image, steps, smoothness=0.2):
+    """The scheme of Xu & Prince, with the fewest operations that do it."""
+    slope = slopes(image)
+    weight = slope.square().sum(1, keepdim=True)
+    v, pull, keep = slope, weight * slope, 1 - weight - 4 * smoothness
+    for _ in range(steps):
+        p = F.pad(v, (1, 1, 1, 1), mode="replicate")
+        v = keep * v + smoothness * (p[..., 1:-1, 2:] + p[..., 1:-1, :-2] + p[..., 2:, 1:-1] + p[..., :-2, 1:-1]) + pull
+    return v
+
+
+def direct(image, smoothness):
+    """The same system by a sparse direct solver in float64."""
+    slope = slopes(image)[0].double().numpy()
+    h, w = slope.shape[1:]
+    rows, columns = (sparse.diags([1.0, -2.0, 1.0], [-1, 0, 1], shape=(n, n)).tolil() for n in (h, w))
+    for line in (rows, columns):
+        line[0, 0] = line[-1, -1] = -1
+    weight = (slope**2).sum(0).ravel()
+    matrix = (sparse.diags(weight) - smoothness * sparse.kronsum(columns, rows)).tocsc()
+    return np.stack([spsolve(matrix, weight * component.ravel()) for component in slope]).reshape(slope.shape)
+
+
+def turned(field, exact):
+    """Median angle in degrees between two fields."""
+    found = field[0].detach().double().numpy()
+    angle = np.arctan2(exact[0] * found[1] - exact[1] * found[0], (exact * found).sum(0))
+    return np.degrees(np.median(np.abs(angle)))
+
+
+def steps_of_gvf():
+    print("\nGVF to a relative residual of 1e-6, float32: steps at smoothness 0.02 / 0.2 / 1 / 10")
+    images = {
+        f"camera {h} x {w}": camera(h, w) for h, w in ((256, 256), (512, 512), (303, 384), (255, 301), (129, 257))
+    }
+    images |= {f"bay {n} x {n}": bays(1, n, generator=dice()).image for n in (256, 512)}
+    for name, image in images.items():
+        counts = [gvf_force(image, mu, stop=TIGHT).iterations.item() for mu in (0.02, 0.2, 1.0, 10.0)]
+        print(f"  {name:22}", *(f"{count:4}" for count in counts))
+
+
+def accuracy_of_gvf():
+    print("\nGVF, 256 x 256, smoothness 0.2: median angle to the direct solution, and time")
+    for name, image in {"camera": F.avg_pool2d(camera(), 2), "bay": bays(1, 256, generator=dice()).image}.items():
+        exact = direct(image, 0.2)
+        runs = {"solved": lambda u: gvf_force(u, 0.2).value} | {
+            f"explicit, {steps} steps": partial(explicit, steps=steps) for steps in (80, 1000)
+        }
+        for how, run in runs.items():
+            spent = seconds(partial(run, image))
+            print(f"  {name:8} {how:22} {turned(run(image), exact):8.3f} degrees {1000 * spent:8.1f} ms")
+        peer = itk_gvf(image)
+        if peer:
+            print(f"  {name:8} {'ITK, 80 steps':22} {turned(peer[0], exact):8.3f} degrees {1000 * peer[1]:8.1f} ms")
+
+
+def itk_gvf(image):
+    """GradientVectorFlowImageFilter; its step is too long for its own scheme, so that it grows beyond all bounds."""
+    try:
+        import itk
+    except ImportError:
+        return None
+    slope = slopes(image)[0].permute(1, 2, 0).contiguous().numpy()
+    vectors = itk.image_from_array(slope, ttype=itk.Image[itk.Vector[itk.F, 2], 2])
+    kind = type(vectors)
+    flow = itk.GradientVectorFlowImageFilter[kind, kind, itk.F].New(vectors)
+    flow.SetNoiseLevel(0.2)
+    flow.SetIterationNum(80)
+    start = time.process_time()
+    flow.Update()
+    field = torch.from_numpy(itk.array_from_image(flow.GetOutput()).copy()).permute(2, 0, 1)[None]
+    return field, time.process_time() - start
+
+
+def gradients_of_gvf():
+    print("\nGVF forward and backward: solved over 80 explicit steps unrolled, time and memory kept for backward")
+    for size, count in ((256, 1), (512, 1), (256, 8)):
+        image = F.interpolate(camera(), (size, size), mode="area").repeat(count, 1, 1, 1)
+        cost = {}
+        for name, force in {
+            "solved": lambda u: gvf_force(u, 0.2).value,
+            "unrolled": partial(explicit, steps=80),
+        }.items():
+            kept = [0]
+
+            def keep(tensor, kept=kept):
+                kept[0] += tensor.numel() * tensor.element_size()
+                return tensor
+
+            def both(force=force, image=image):
+                force(image.clone().requires_grad_()).square().sum().backward()
+
+            with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+                force(image.clone().requires_grad_())
+            cost[name] = seconds(both), kept[0]
+        spent, held = (a / b for a, b in zip(cost["solved"], cost["unrolled"], strict=True))
+        took = 1000 * cost["solved"][0]
+        print(f"  {count} x {size} x {size}: {took:6.0f} ms, {spent:.2f} x the time, {held:.3f} x the memory")
+
+
+def outline(truth):
+    """The border of a mask as contours, by scikit-image."""
+    from skimage.measure import find_contours
+
+    lines = [torch.from_numpy(find_contours(m[0].numpy().astype(float), 0.5)[0][:-1, ::-1].copy()) for m in truth]
+    return torch.cat([equidistant(line[None].float(), 400) for line in lines])
+
+
+def quality():
+    print("\nbays 128 x 128, 8 each: IoU / Hausdorff distance in pixels, by noise 0, 0.1, 0.2, 0.4")
+    forces = FORCES | {"GVF, edges smoothed, > 0.4": partial(gvf_force, smoothness=0.2, edges=SURE)}
+    for name, force in forces.items():
+        cells = []
+        for noise in (0.0, 0.1, 0.2, 0.4):
+            scene = bays(8, 128, noise=noise, generator=dice())
+            found = segment(scene.image, scene.points, force=force).value[:, 0]
+            score = iou(fill(found, (128, 128)), scene.truth).mean()
+            cells.append(f"{score:.3f} / {hausdorff(found, outline(scene.truth)).mean():4.1f}")
+        print(f"  {name:28}", "   ".join(cells))
+    print("\na disk of radius 23: IoU by the radius of the start")
+    disk = fill(circle((63.5, 63.5), 23.0, 400), (128, 128))
+    radii = torch.tensor([4.0, 8.0, 16.0, 32.0, 44.0, 62.0])
+    print(f"  {'':28}", *(f"{radius:5.0f}" for radius in radii.tolist()))
+    start = circle(torch.full((6, 2), 63.5), radii, 200)
+    for name, force in FORCES.items():
+        found = segment(disk.expand(6, -1, -1, -1).float(), start, force=force)
+        print(
+            f"  {name:28}",
+            *(f"{score:5.2f}" for score in iou(fill(found.value, (128, 128)), disk.expand(6, -1, -1, -1))),
+        )
+    print("\ncrowds, 4 x 100 cells in 256 x 256, from circles of 1.2 radii: mean and least IoU, flagged as collapsed")
+    scene = crowds(4, 256, generator=dice())
+    score = cells_iou(scene.points, scene.truth)
+    print(f"  {'the circles':38} {score.mean():.3f} {score.min():.2f}")
+    for normalize in ("minmax", "local", "binary"):
+        for smoothness in (0.2, 0.02):
+            edges = partial(edge_map, sigma=0.7, normalize=normalize, threshold=0.1 if normalize == "binary" else 0.0)
+            found = segment(scene.image, scene.points, force=partial(gvf_force, smoothness=smoothness, edges=edges))
+            score, lost = cells_iou(found.value, scene.truth), found.gap.isinf().sum()
+            print(f"  GVF {smoothness:5}, edges {normalize:21} {score.mean():.3f} {score.min():.2f} {lost:4}")
+
+
+def cells_iou(points, truth):
+    mask = fill(points, truth.shape[-2:])
+    return (mask & truth).sum((2, 3)) / (mask | truth).sum((2, 3))
+
+
+def speed_of_snakes():
+    print("\n100 steps of contours of 200 points")
+    scene = stars(64, 128, generator=dice())
+    field, stop = gvf_force(scene.image, 0.2).value, Stop(tol=0.0, max_iter=100)
+    crowd = scene.points.reshape(1, 64, 200, 2)
+    one = seconds(lambda: evolve(scene.points[:1], field[:1], stop=stop), 5)
+    apart = seconds(lambda: evolve(scene.points, field, stop=stop), 5)
+    together = seconds(lambda: evolve(crowd, field[:1], stop=stop), 5)
+    print(f"  one contour                {1000 * one:7.1f} ms")
+    print(f"  64 images, one each        {1000 * apart:7.1f} ms, {apart / one:.1f} x one")
+    print(f"  64 contours in one image   {1000 * together:7.1f} ms, {together / one:.1f} x one")
+    for name, image in {"128 x 128": scene.image[0, 0].numpy(), "512 x 512": camera()[0, 0].numpy()}.items():
+        start = scene.points[0, 0].numpy()[:, ::-1]
+        options = {"alpha": 0.05, "beta": 0.01, "gamma": 1.0, "max_num_iter": 100, "convergence": 0.0}
+        peer = seconds(lambda image=image, start=start, options=options: active_contour(image, start, **options), 3)
+        print(
+            f"  scikit-image, {name}   {1000 * peer:7.1f} ms a contour: "
+            f"{64 * peer / apart:.0f} x and {64 * peer / together:.0f} x as long as ours"
+        )
+
+
+def on_the_gpu():
+    if not torch.cuda.is_available():
+        print("\nno GPU: its section is left out")
+        return
+
+    def wall(run, repeats=5):
+        times = []
+        for _ in range(repeats + 1):
+            torch.cuda.synchronize()
+            start = time.perf_counter()
+            run()
+            torch.cuda.synchronize()
+            times.append(time.perf_counter() - start)
+        return min(times[1:])
+
+    print(f"\n{torch.cuda.get_device_name()}, wall time: GVF at 256 x 256, and 100 steps of contours of 200 points")
+    for count in (1, 64, 1024):
+        image = F.avg_pool2d(camera(), 2).cuda().expand(count, -1, -1, -1).contiguous()
+        field = gvf_force(image, 0.2).value
+        start = circle(torch.full((count, 2), 128.0, device="cuda"), 100.0, 200)
+        solve = wall(lambda image=image: gvf_force(image, 0.2))
+        creep = wall(lambda start=start, field=field: evolve(start, field, stop=Stop(tol=0.0, max_iter=100)))
+        print(f"  {count:5}: {1000 * solve:8.2f} ms, {1000 * creep:8.2f} ms")
+
+
+def main():
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, python {sys.version.split()[0]}")
+    for section in (steps_of_gvf, accuracy_of_gvf, gradients_of_gvf, quality, speed_of_snakes, on_the_gpu):
+        section()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,134 @@
+"""Closed contours as polygons: circles to start from, masks, areas, distances and points at equal lengths."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+
+def circle(
+    center: Float[Tensor, "*b 2"] | Sequence[float], radius: float | Float[Tensor, "..."], n: int
+) -> Float[Tensor, "*b n 2"]:
+    """Points on circles, to start contours from.
+
+    Args:
+        center: (x, y) in pixels: `(b, 2)`, `(b, m, 2)` for many contours an image, or one pair of numbers, which gives
+            a batch of one.
+        radius: in pixels, a number or one a centre.
+        n: points on each, at least 3; two pixels from each other is usual. They run from the x to the y axis.
+
+    >>> circle((5, 5), 2, 4)[0].round().tolist()
+    [[7.0, 5.0], [5.0, 7.0], [3.0, 5.0], [5.0, 3.0]]
+    """
+    if n < 3:
+        raise ValueError(f"n: expected at least 3 points, got {n}.")
+    center = center if isinstance(center, Tensor) else torch.tensor([center], dtype=torch.get_default_dtype())
+    radius = torch.as_tensor(radius, dtype=center.dtype, device=center.device)
+    if not bool((radius > 0).all()):
+        raise ValueError(f"radius: expected more than 0 pixels, got {radius}.")
+    angle = torch.arange(n, dtype=center.dtype, device=center.device) * (2 * math.pi / n)
+    return center.unsqueeze(-2) + radius[..., None, None] * torch.stack((angle.cos(), angle.sin()), dim=-1)
+
+
+def area(points: Float[Tensor, "*b n 2"]) -> Float[Tensor, "*b"]:
+    """Signed area of closed contours in pixels, positive where they run from the x to the y axis (shoelace formula)."""
+    x, y = points.unbind(-1)
+    return (x * y.roll(-1, -1) - x.roll(-1, -1) * y).sum(-1) / 2
+
+
+def fill(points: Float[Tensor, "*b n 2"], size: tuple[int, int]) -> Bool[Tensor, "*m h w"]:
+    """The pixels whose centres a closed contour winds around, exactly.
+
+    Each edge that crosses a row changes the winding number of all pixels to its right by one: the crossings are
+    counted where they happen and summed along the rows.
+
+    Args:
+        points: `(b, n, 2)`, or `(b, m, n, 2)`; a contour may leave the image, and may cross itself.
+        size: (h, w) of the mask.
+
+    Returns:
+        `(b, 1, h, w)`, or one channel a contour, `(b, m, h, w)`. It has no gradient: see `soft_fill`.
+
+    >>> fill(torch.tensor([[[0.5, 0.5], [3.5, 0.5], [3.5, 2.5]]]), (4, 5))[0, 0].int().tolist()
+    [[0, 0, 0, 0, 0], [0, 0, 1, 1, 0], [0, 0, 0, 1, 0], [0, 0, 0, 0, 0]]
+    """
+    check_points(points)
+    contours, (h, w) = many(points.detach()), size
+    (x, y), (x2, y2) = contours.unbind(-1), contours.roll(-1, -2).unbind(-1)
+    x, y, x2, y2 = (value[..., None] for value in (x, y, x2, y2))
+    row = torch.arange(h, dtype=points.dtype, device=points.device)
+    turn = (y <= row).to(torch.int8) - (y2 <= row).to(torch.int8)  # an edge owns its upper end, not its lower
+    crossing = x + (row - y) * (x2 - x) / torch.where(y == y2, 1, y2 - y)
+    column = crossing.ceil().clamp(0, w).long()  # the first pixel at or to the right of the crossing
+    winding = torch.zeros(*contours.shape[:2], h, w + 1, dtype=torch.int32, device=points.device)
+    index = row.long() * (w + 1) + column
+    winding.flatten(2).scatter_add_(2, index.flatten(2), turn.int().flatten(2))
+    return winding[..., :w].cumsum(-1) != 0
+
+
+def soft_fill(points: Float[Tensor, "*b n 2"], size: tuple[int, int], *, width: float = 1.0) -> Float[Tensor, "*m h w"]:
+    """`fill` with a soft border, to differentiate: `sigmoid(±d / width)`, `d` the distance to the contour, + inside.
+
+    Args:
+        points: as for `fill`.
+        size: (h, w).
+        width: of the border in pixels; as it goes to 0 the mask becomes that of `fill`.
+    """
+    inside, contours = fill(points, size), many(points)
+    y, x = (torch.arange(n, dtype=points.dtype, device=points.device) for n in size)
+    pixels = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1).reshape(-1, 2)
+    away = distance(pixels.expand(*contours.shape[:2], -1, 2), contours).reshape(inside.shape)
+    return torch.sigmoid(torch.where(inside, away, -away) / width)
+
+
+def distance(queries: Float[Tensor, "*b q 2"], points: Float[Tensor, "*b n 2"]) -> Float[Tensor, "*b q"]:
+    """Distance in pixels from each query to the closed contour, its edges included.
+
+    >>> distance(torch.tensor([[[2.0, -1.0]]]), torch.tensor([[[0.0, 0.0], [4.0, 0.0], [4.0, 4.0]]]))
+    tensor([[1.]])
+    """
+    edge = (points.roll(-1, -2) - points).unsqueeze(-3)
+    offset = queries.unsqueeze(-2) - points.unsqueeze(-3)
+    squared = edge.square().sum(-1).clamp(min=torch.finfo(points.dtype).tiny)
+    along = ((offset * edge).sum(-1) / squared).clamp(0, 1)
+    return (offset - along[..., None] * edge).norm(dim=-1).amin(-1)
+
+
+def equidistant(points: Float[Tensor, "*b n 2"], n: int | None = None, *, closed: bool = True) -> Tensor:
+    """The same polygon by `n` points at equal lengths along it, from the same first point; by as many as it has.
+
+    >>> equidistant(torch.tensor([[[0.0, 0.0], [3.0, 0.0], [4.0, 0.0]]]), closed=False)[0, :, 0].tolist()
+    [0.0, 2.0, 4.0]
+    """
+    n = n or points.shape[-2]
+    path = torch.cat((points, points[..., :1, :]), dim=-2) if closed else points
+    length = path.diff(dim=-2).norm(dim=-1)
+    reached = F.pad(length.cumsum(-1), (1, 0))
+    share = torch.arange(n, dtype=points.dtype, device=points.device) / (n if closed else n - 1)
+    asked = share * reached[..., -1:]
+    edge = (torch.searchsorted(reached.detach(), asked.detach(), right=True) - 1).clamp(0, length.shape[-1] - 1)
+    part = (asked - reached.gather(-1, edge)) / length.gather(-1, edge).clamp(min=torch.finfo(points.dtype).tiny)
+    start, end = (path.gather(-2, (edge + k)[..., None].expand(*edge.shape, 2)) for k in (0, 1))
+    return torch.lerp(start, end, part[..., None])
+
+
+def many(points: Tensor) -> Tensor:
+    """`(b, m, n, 2)` as it is, `(b, n, 2)` as one contour an image, `(b, 1, n, 2)`."""
+    return points if points.dim() == 4 else points.unsqueeze(1)
+
+
+def check_points(points: Tensor) -> None:
+    """Raise unless `points` are finite contours `(b, n, 2)` or `(b, m, n, 2)` of three points or more."""
+    if points.dim() not in (3, 4) or points.shape[-1] != 2 or points.numel() == 0:
+        raise ValueError(
+            f"points: expected contours (b, n, 2), or many an image (b, m, n, 2), got shape {tuple(points.shape)}."
+        )
+    if points.shape[-2] < 3:
+        raise ValueError(f"points: expected at least 3 a contour, got {points.shape[-2]}; see circle.")
+    if not points.is_floating_point():
+        raise ValueError(f"points: expected floating point, got {points.dtype}; call points.float().")
+    if not bool(points.isfinite().all()):
+        raise ValueError("points: some are NaN or infinite; leave such contours out.")

@@ -1,0 +1,77 @@
+"""Multigrid for diffusion with a data term: `weight u - smoothness laplacian(u) = r` on the pixel grid.
+
+Smooth errors are what local relaxation cannot reduce and a coarser grid can. One V-cycle costs about seven sweeps over
+the image; as a preconditioner it makes the number of conjugate-gradient steps small and constant, whatever the size,
+the smoothness and the weights.
+"""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+CHEBYSHEV = (1.389, 0.562)
+"""Weights of two Jacobi sweeps that together leave the least, 22 %, of errors that a grid twice as coarse cannot see:
+`1 / (5/4 ± 3/4 cos(π/4))`, the roots of Chebyshev's polynomial on [1/2, 2], where the spectrum of such errors is."""
+
+
+def v_cycle(weight: Float[Tensor, "b 1 h w"], smoothness: float | Float[Tensor, "*_"]) -> Callable[[Tensor], Tensor]:
+    """Approximate inverse of `A u = weight u - smoothness laplacian(u)`, with the reflecting borders of `laplacian`.
+
+    Two sweeps of damped Jacobi, a correction from the coarser grid, and the sweeps in reversed order. That grid has
+    pixels twice as large, so the mean of the weights, the mean of the residuals and a fourth of the smoothness; its
+    correction comes back by bilinear interpolation. The coarsest grid is a single pixel. Mean and interpolation are not
+    quite each other's adjoint, so the cycle is not quite symmetric: `conjugate_gradient` allows for that.
+
+    Args:
+        weight: `(b, 1, h, w)`, at least 0; a huge weight nearly holds a pixel at 0, masking the result holds it.
+        smoothness: at least 0; a number, or one an item, `(b,)`.
+
+    Returns:
+        A function of `r`, `(b, c, h, w)`, that gives `u ≈ A⁻¹ r`; where all weights are 0, up to a constant.
+
+    Source: Briggs, Henson & McCormick, "A Multigrid Tutorial", 2000, doi:10.1137/1.9780898719505; on cells: Wesseling,
+    J. Comput. Phys. 79(1), 1988, doi:10.1016/0021-9991(88)90005-8.
+
+    >>> weight, r = torch.full((1, 1, 8, 8), 0.1), torch.ones(1, 1, 8, 8)
+    >>> v_cycle(weight, 1.0)(r).mean()                                   # exactly, r / weight
+    tensor(9.9359)
+    """
+    smoothness = torch.as_tensor(smoothness, dtype=weight.dtype, device=weight.device).reshape(-1, 1, 1, 1)
+    neighbours = _neighbours(torch.ones_like(weight))
+    diagonal = (weight + smoothness * neighbours).clamp(min=torch.finfo(weight.dtype).tiny)
+    if weight[0, 0].numel() == 1:
+        return lambda r: r / diagonal
+    coarse = v_cycle(_mean(weight), smoothness / 4)
+    (h, w), factors = weight.shape[-2:], _factors(weight)
+
+    def relax(u: Tensor, r: Tensor, damping: float) -> Tensor:
+        return torch.lerp(u, (r + smoothness * _neighbours(u)) / diagonal, damping)
+
+    def cycle(r: Tensor) -> Tensor:
+        u = relax(CHEBYSHEV[0] * r / diagonal, r, CHEBYSHEV[1])
+        residual = r + smoothness * _neighbours(u) - diagonal * u
+        u = u + F.interpolate(coarse(_mean(residual)), scale_factor=factors, mode="bilinear")[..., :h, :w]
+        return relax(relax(u, r, CHEBYSHEV[1]), r, CHEBYSHEV[0])
+
+    return cycle
+
+
+def _neighbours(u: Tensor) -> Tensor:
+    """Sum of the four neighbours, as many as there are."""
+    p = F.pad(u, (1, 1, 1, 1))
+    return p[..., 1:-1, :-2] + p[..., 1:-1, 2:] + p[..., :-2, 1:-1] + p[..., 2:, 1:-1]
+
+
+def _mean(u: Tensor) -> Tensor:
+    """Mean over each coarse pixel; an odd border gets a row of zeros, as pixels without weight change no solution."""
+    ky, kx = _factors(u)
+    return F.avg_pool2d(F.pad(u, (0, u.shape[-1] % kx, 0, u.shape[-2] % ky)), (ky, kx))
+
+
+def _factors(u: Tensor) -> tuple[int, int]:
+    """How many rows and columns become one: two, unless there is but one."""
+    h, w = u.shape[-2:]
+    return min(h, 2), min(w, 2)
