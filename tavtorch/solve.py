@@ -202,10 +202,12 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         nonlocal fast, worked
+        if torch.compiler.is_compiling():
+            return function(*args, **kwargs)
         tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
         worked += max((tensor.numel() for tensor in tensors), default=0)
         recorded = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
-        if worked > COMPILE_AFTER and not recorded and not torch.compiler.is_compiling():
+        if worked > COMPILE_AFTER and not recorded:
             fast = fast or torch.compile(function)
             try:
                 return fast(*args, **kwargs)

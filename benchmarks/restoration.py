@@ -1,0 +1,258 @@
+"""How fast and how good the restorations are, beside their peers.
+
+    uv run --group bench benchmarks/restoration.py             speed and certificates, minutes on an idle machine
+    uv run --group bench benchmarks/restoration.py IMAGES      scores on the PNG files of IMAGES/set12 and IMAGES/bsd68
+
+Peers run until they reach the energy that `rof` reached; times are CPU seconds of the process, the least of some runs.
+"""
+
+import math
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from skimage import data
+from skimage.color import rgb2gray
+from skimage.io import imread
+from skimage.restoration import denoise_tv_bregman, denoise_tv_chambolle
+from skimage.util import img_as_float
+
+from tavtorch import Stop, inpaint_tv, rof, solve, sure_weight, tikhonov, total_variation
+from tavtorch.image.primal_dual import _step
+from tavtorch.image.tv import pose
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+CASES = [  # image, noise, weight
+    *(("camera", 0.1, 0.1), ("camera", 0.1, 0.3), ("astronaut", 0.0, 0.03), ("astronaut", 0.05, 0.1)),
+    *(("coins", 0.1, 0.1), ("coins", 0.1, 1.0), ("moon", 0.05, 0.05), ("moon", 0.1, 0.3)),
+    *(("page", 0.2, 0.2), ("page", 0.1, 0.5), ("brick", 0.1, 0.1), ("brick", 0.2, 1.0)),
+]
+
+
+def picture(name):
+    image = getattr(data, name)()
+    return torch.from_numpy(rgb2gray(image) if image.ndim == 3 else img_as_float(image)).float()[None, None]
+
+
+def noisy(clean, sigma, seed=0):
+    return clean + sigma * torch.randn(clean.shape, generator=torch.Generator().manual_seed(seed))
+
+
+def seconds(run, repeats=5):
+    """Least CPU time of some runs, after one that compiles."""
+    run()
+    times = []
+    for _ in range(repeats):
+        start = time.process_time()
+        run()
+        times.append(time.process_time() - start)
+    return min(times)
+
+
+def energy(u, f, weight):
+    u, f = u.double(), f.double()
+    return (weight * total_variation(u, coupling="separate") + (u - f).square().flatten(1).sum(1) / 2).max().item()
+
+
+def peers(f, weight):
+    """Functions of a number of iterations that give each peer's image."""
+    import deepinv
+    import pyproximal
+
+    flat = [image[0].numpy() for image in f]
+    device = torch.device("cpu")
+
+    def pylops(n):
+        solver = pyproximal.TV(dims=f.shape[-2:], sigma=1.0, niter=n, rtol=0.0)
+        return torch.stack([torch.from_numpy(solver.prox(x.ravel(), weight).reshape(1, *x.shape)) for x in flat])
+
+    def chambolle(n):
+        found = [denoise_tv_chambolle(x, weight, eps=0, max_num_iter=n) for x in flat]
+        return torch.from_numpy(np.stack(found))[:, None]
+
+    def inversion(n):
+        with torch.no_grad():
+            return deepinv.models.TVDenoiser(n_it_max=n, crit=0.0).to(device)(f, weight)
+
+    return {"scikit-image": chambolle, "deepinv": inversion, "pyproximal": pylops}
+
+
+def to_energy(run, f, weight, goal, most):
+    """Least of a ladder of iteration numbers, each a tenth more, with which a peer reaches an energy, and its time."""
+    n = 10
+    while energy(run(n), f, weight) > goal:
+        if n >= most:
+            return n, math.inf
+        n = math.ceil(1.1 * n)
+    return n, seconds(lambda: run(n), repeats=1)
+
+
+def against_peers(f, weight, tols, most=4000):
+    for tol in tols:
+        stop = Stop(tol)
+        found = rof(f, weight, stop=stop)
+        ours = seconds(lambda stop=stop: rof(f, weight, stop=stop))
+        print(f"{tuple(f.shape)} gap {tol:.0e}   tavtorch {found.iterations.max():4d} steps {1e3 * ours:8.0f} ms")
+        for name, run in peers(f, weight).items():
+            n, spent = to_energy(run, f, weight, energy(found.value, f, weight), most)
+            print(f"{'':32}{name:12} {n:5d} steps {1e3 * spent:8.0f} ms {spent / ours:8.1f} x", flush=True)
+
+
+def bregman(f, weight):
+    """scikit-image's isotropic split Bregman, with its weight that means ours, does not reach the minimum."""
+    best = energy(rof(f, weight, stop=Stop(1e-6, 5000)).value, f, weight)
+    u = denoise_tv_bregman(f[0, 0].numpy(), weight=1 / weight, max_num_iter=800, eps=0)
+    excess = energy(torch.from_numpy(u)[None, None], f, weight) / best - 1
+    print(f"scikit-image's split Bregman stays {100 * excess:.1f} % over the minimum")
+
+
+def opencv(clean, f):
+    """Another energy (TV-L1 on bytes): only time and score can be compared."""
+    import cv2
+
+    x = (f[0, 0].clamp(0, 1) * 255).byte().numpy()
+    out = np.zeros_like(x)
+    spent = seconds(lambda: cv2.denoise_TVL1([x], out, 1.0, 30), repeats=2)
+    cv2.denoise_TVL1([x], out, 1.0, 30)
+    print(f"OpenCV TV-L1, 30 steps {1e3 * spent:6.0f} ms  {psnr(torch.from_numpy(out) / 255, clean[0, 0]):.2f} dB")
+
+
+def iterations():
+    rows = {1e-2: [], 1e-3: [], 1e-4: []}
+    for i, (name, sigma, weight) in enumerate(CASES):
+        f = noisy(picture(name), sigma, i)
+        for tol, row in rows.items():
+            row.append(rof(f, weight, stop=Stop(tol, 2000, 1)).iterations.item())
+        print(
+            f"{name:10} σ {sigma:.2f} λ {weight:.2f}   steps to 1e-2, 1e-3, 1e-4: {[row[-1] for row in rows.values()]}"
+        )
+    means = [math.exp(sum(math.log(max(n, 1)) for n in row) / len(row)) for row in rows.values()]
+    print("geometric means", [f"{mean:.1f}" for mean in means], flush=True)
+
+
+def bandwidth(count):
+    """Bytes a second of `b = a + b` over arrays of `count` numbers: two read, one written."""
+    a, b = torch.rand(count), torch.rand(count)
+    repeats = max(1, 2**26 // count)
+    return 12 * count * repeats / seconds(lambda: [torch.add(a, b, out=b) for _ in range(repeats)])
+
+
+def step_cost(size, channels=1):
+    f = torch.rand(1, channels, size, size)
+    problem, p = pose(f, torch.full((1, 1, 1, 1), 0.1), "joint")
+    with torch.no_grad():
+        spent = seconds(lambda: [_step(problem, f, p, problem.first) for _ in range(20)]) / 20
+    least = 28 * f.numel()
+    for name, rate in (("memory", bandwidth(2**26)), ("cache", bandwidth(2**19))):
+        print(
+            f"step {size}² x {channels}: {1e3 * spent:.2f} ms, "
+            f"{spent / (least / rate):.1f} x its bytes over {rate / 1e9:.0f} GB/s ({name})",
+            flush=True,
+        )
+
+
+def gradients(f):
+    weight = torch.full_like(f, 0.1).requires_grad_()
+    for tol in (1e-3, 1e-4):
+        u = rof(f.requires_grad_(), weight, stop=Stop(tol)).value
+        g = torch.randn_like(u)
+        forward = seconds(lambda tol=tol: rof(f, weight, stop=Stop(tol)))
+        backward = seconds(lambda u=u, g=g: torch.autograd.grad(u, (f, weight), g, retain_graph=True))
+        print(f"backward over forward at gap {tol:.0e}: {1e3 * backward:.0f} / {1e3 * forward:.0f} ms", flush=True)
+    f.requires_grad_(False)
+
+
+def inpainting():
+    clean = F.avg_pool2d(picture("camera"), 2)
+    holes = {"half missing": torch.rand(clean.shape, generator=torch.Generator().manual_seed(0)) < 0.5}
+    holes["square of 40²"] = torch.zeros_like(clean, dtype=torch.bool)
+    holes["square of 40²"][..., 108:148, 108:148] = True
+    for name, hole in holes.items():
+        steps = [inpaint_tv(clean, hole, stop=Stop(tol, 3000, 5)) for tol in (1e-2, 1e-3, 1e-4)]
+        print(
+            f"inpainting, {name}: steps to 1e-2, 1e-3, 1e-4: {[found.iterations.item() for found in steps]}, "
+            f"{psnr(steps[-1].value, clean):.2f} dB",
+            flush=True,
+        )
+
+
+def psnr(u, clean):
+    return -10 * (u.clamp(0, 1) - clean).square().mean().log10().item()
+
+
+def scores(folder):
+    """Best weight common to the set, the oracle's and Stein's for each image; noise by seed, results clipped."""
+    files = sorted(Path(folder).glob("*.png"))
+    images = [torch.from_numpy(imread(file)).float()[None, None] / 255 for file in files]
+    for level in (15, 25, 50):
+        sigma, ratios = level / 255, [0.5, 0.6, 0.7, 0.8, 0.88, 1.0, 1.15]
+        table, chosen = [], []
+        for i, clean in enumerate(images):
+            f = noisy(clean, sigma, i)
+            table.append([psnr(rof(f, ratio * sigma).value, clean) for ratio in ratios])
+            weight = sure_weight(f, sigma, generator=torch.Generator().manual_seed(i))
+            chosen.append(psnr(rof(f, weight).value, clean))
+        table = torch.tensor(table)
+        best = table.mean(0).argmax()
+        print(
+            f"{Path(folder).name} σ {level}: {table.mean(0)[best]:.2f} dB at λ = {ratios[best]} σ, "
+            f"oracle {table.amax(1).mean():.2f}, sure {sum(chosen) / len(chosen):.2f}",
+            flush=True,
+        )
+
+
+def on_the_gpu():
+    """Microseconds a step for batches of 256², beside what their bytes would take."""
+    a = torch.rand(2**28, device=DEVICE)
+    rate = 12 * a.numel() / cuda_seconds(lambda: torch.add(a, a, out=a), 10) * 2 / 3
+    for batch in (1, 4, 16, 64, 256, 1024):
+        f = torch.rand(batch, 1, 256, 256, device=DEVICE)
+        problem, p = pose(f, torch.full((batch, 1, 1, 1), 0.1, device=DEVICE), "joint")
+        with torch.no_grad():
+            spent = cuda_seconds(lambda problem=problem, f=f, p=p: _step(problem, f, p, problem.first), 100)
+        print(
+            f"batch {batch:5d} x 256²: {1e6 * spent:8.1f} µs a step, bytes alone {1e6 * 28 * f.numel() / rate:8.1f} µs"
+        )
+
+
+def cuda_seconds(run, repeats):
+    for _ in range(5):
+        run()
+    torch.cuda.synchronize()
+    start = time.perf_counter()
+    for _ in range(repeats):
+        run()
+    torch.cuda.synchronize()
+    return (time.perf_counter() - start) / repeats
+
+
+def main():
+    print(f"{torch.get_num_threads()} threads, {DEVICE}")
+    solve.COMPILE_AFTER = 0  # what a long run gets from its second image on
+    if len(sys.argv) > 1:
+        for name in ("set12", "bsd68"):
+            scores(Path(sys.argv[1]) / name)
+        return
+    clean = picture("camera")
+    f = noisy(clean, 0.1)
+    iterations()
+    against_peers(f, 0.1, (1e-3, 1e-4))
+    against_peers(torch.cat([noisy(picture("camera")[..., ::2, ::2], 0.1, i) for i in range(16)]), 0.1, (1e-3,))
+    against_peers(f.repeat(1, 1, 4, 4), 0.1, (1e-3,), most=60)
+    bregman(f, 0.1)
+    opencv(clean, f)
+    step_cost(512)
+    step_cost(512, channels=3)
+    step_cost(2048)
+    gradients(f)
+    inpainting()
+    print(f"tikhonov 512²: {1e3 * seconds(lambda: tikhonov(f, 2.0)):.1f} ms")
+    if DEVICE == "cuda":
+        on_the_gpu()
+
+
+if __name__ == "__main__":
+    main()

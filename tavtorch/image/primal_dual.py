@@ -1,0 +1,191 @@
+"""One certified, differentiable solver for what ROF denoising and TV inpainting have in common.
+
+    min_u  Σ_i c_i / 2 |u - f|_i² + Σ_i λ_i |∇u|_i        where  low <= u <= high
+
+`c` is the trust in a pixel: 1 where its data term counts, 0 where it is missing, ∞ where `u = f` is imposed.
+"""
+
+from typing import Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tavtorch.grid import divergence, gradient
+from tavtorch.solve import Solution, State, Stop, compiled, iterate
+
+Coupling = Literal["joint", "separate", "none"]
+COUPLED: dict[str, tuple[int, ...]] = {"joint": (-3, -4), "separate": (-3,), "none": ()}
+"""The axes of a field `(b, c, 2, h, w)` over which one length runs."""
+
+RELAXATION, GROWTH = 1.9, 1 / 14
+
+
+class Problem(NamedTuple):
+    """The energy above; shapes broadcast with the image `(b, c, h, w)`."""
+
+    f: Tensor
+    weight: Tensor
+    """λ >= 0, `(b, 1, 1, 1)` or `(b, 1, h, w)`."""
+    trust: Tensor
+    low: Tensor
+    high: Tensor
+    first: Tensor
+    """Dual step length to begin with, `(b, 1, 1, 1)`; small ones are good at large shapes,"""
+    last: Tensor
+    """large ones at detail: it grows by `GROWTH` a step up to this one, and then stays."""
+    coupling: Coupling
+
+    @property
+    def radius(self) -> Tensor:
+        """λ over a field `(b, c, 2, h, w)`."""
+        return self.weight[:, :, None]
+
+
+def solve(problem: Problem, u: Tensor, p: Tensor, stop: Stop) -> Solution:
+    """Minimiser and dual field `(u, p)`, from a first guess of them; `gap` is the duality gap over the energy.
+
+    Over-relaxed primal-dual steps (Condat 2013, doi:10.1007/s10957-012-0245-9). At `u` and any field in the balls
+    `|p|_i <= λ_i`, with `d = -div p`,
+
+        gap = Σ_i (λ_i |∇u|_i - ∇u_i · p_i)  +  Σ_known ½ (u - f + d)²  +  Σ_missing d⁺ (u - low) + d⁻ (high - u):
+
+    terms that are never negative, and bound together what the energy of `u` has above the minimum.
+    """
+    with torch.no_grad():
+        found = iterate(
+            lambda k, *state: _step(problem, *state), (u, p, problem.first), lambda *state: _gap(problem, *state), stop
+        )
+        return found._replace(value=_half_step(problem, *found.value))
+
+
+def minimise(problem: Problem, u: Tensor, p: Tensor, stop: Stop) -> Solution:
+    """`solve` for `u` alone, with its gradient in `f` and `weight`.
+
+    Where pixels are known, the solution is `u = f + div (λ ν)` with `ν` in the unit balls. Its derivative `J` in `f` is
+    symmetric; for a gradient `g` that arrives at `u`, `adjoint` finds `w = Jg`, and
+
+        dL/df_i = w_i where known,        dL/dλ_i = -(∇w)_i · ν_i.
+    """
+    detached = problem._replace(f=problem.f.detach(), weight=problem.weight.detach())
+    found = solve(detached, u, p, stop)
+    u, p = found.value
+    if torch.is_grad_enabled() and (problem.f.requires_grad or problem.weight.requires_grad):
+        z = p + gradient(u)
+        unit = z / torch.maximum(length(z, problem.coupling), detached.radius)
+        attached = torch.where(problem.trust > 0, problem.f, 0) + divergence(problem.weight[:, :, None] * unit)
+        attached.register_hook(lambda g: adjoint(g.detach(), z, detached, stop))
+        u = u + (attached - attached.detach())  # adds zero: the value stays, the gradient comes along
+    return found._replace(value=u)
+
+
+def project(z: Tensor, problem: Problem) -> Tensor:
+    """The nearest field whose lengths are at most λ."""
+    return z * (problem.radius / length(z, problem.coupling)).clamp(max=1)
+
+
+def mean_of_four(a: Tensor) -> Tensor:
+    """Half the resolution: means of 2 x 2 pixels, of fewer at odd borders."""
+    return F.avg_pool2d(a, 2, ceil_mode=True, count_include_pad=False)
+
+
+def length(z: Tensor, coupling: Coupling) -> Tensor:
+    """Euclidean length of a field `(b, c, 2, h, w)` over the coupled axes, which stay with size 1."""
+    return inner(z, z, coupling).clamp(min=torch.finfo(z.dtype).tiny).sqrt()  # above zero, so that it can divide
+
+
+def inner(a: Tensor, b: Tensor, coupling: Coupling) -> Tensor:
+    """Scalar products of two fields, over the same axes."""
+    product = a * b
+    for axis in COUPLED[coupling]:
+        product = product.sum(axis, keepdim=True)
+    return product
+
+
+def total(a: Tensor) -> Tensor:
+    """Sum over all but the batch, in double precision: a gap is a small sum of many terms."""
+    return a.flatten(1).sum(1, dtype=torch.float64)
+
+
+def _half_step(problem: Problem, u: Tensor, p: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+    """A proximal step on `u`, then one on `p` at the extrapolated `u`; it converges as `τ σ |∇|² <= 1`, `|∇|² <= 8`."""
+    tau, sigma = 1 / (8 * sigma), sigma[..., None]
+    x = torch.lerp(u + tau * divergence(p), problem.f, 1 / (1 + 1 / (tau * problem.trust)))
+    x = x.clamp(problem.low, problem.high)
+    return x, project(p + sigma * gradient(2 * x - u), problem)
+
+
+@compiled
+def _step(problem: Problem, u: Tensor, p: Tensor, sigma: Tensor) -> State:
+    x, y = _half_step(problem, u, p, sigma)
+    return u + RELAXATION * (x - u), p + RELAXATION * (y - p), (sigma + GROWTH).clamp(max=problem.last)
+
+
+@compiled
+def _gap(problem: Problem, u: Tensor, p: Tensor, sigma: Tensor) -> Tensor:
+    u, p = _half_step(problem, u, p, sigma)
+    slope, d, apart = gradient(u), -divergence(p), u - problem.f
+    variation = problem.radius * length(slope, problem.coupling)
+    missing = d.clamp(min=0) * (u - problem.low) - d.clamp(max=0) * (problem.high - u)
+    data = torch.where(problem.trust == 1, (apart + d).square() / 2, torch.where(problem.trust == 0, missing, 0))
+    gap = total((variation - inner(slope, p, problem.coupling)).clamp(min=0)) + total(data)
+    energy = total(variation) + total(torch.where(problem.trust == 1, apart.square() / 2, 0))
+    rounding = total((8 * torch.finfo(u.dtype).eps * problem.f).square()) + torch.finfo(u.dtype).tiny
+    return (gap / torch.maximum(energy, rounding)).to(u.dtype)
+
+
+class Linearised(NamedTuple):
+    """The problem whose solution is `w`: `c w - div q = g` with `q` the derivative of the projection at `q + ∇w`."""
+
+    g: Tensor
+    normal: Tensor
+    """`n` where active, else 0."""
+    stretch: Tensor
+    """`|∇u| / λ` where active, else 0."""
+    problem: Problem
+
+
+def adjoint(g: Tensor, z: Tensor, problem: Problem, stop: Stop) -> Tensor:
+    """Pull `g` back through the minimiser: `w = Jg`.
+
+    With `z = p + ∇u`, the places where `|z| > λ` are active; there `n = z / |z|`, and `w` solves
+
+        min_w  Σ c / 2 w² - g · w + Σ_active λ / 2|∇u| · |∇w - n (n · ∇w)|²        where ∇w = 0 on the others.
+
+    The steps are those of `solve`, with the projection on the balls replaced by its derivative. What remains of the
+    optimality condition, `|c w - g - div q| / |g|`, stops at `√tol` as a gap is the square of an error.
+    """
+    size = length(z, problem.coupling)
+    normal = torch.where(size > problem.radius, z / size, 0)
+    linearised = Linearised(g, normal, (size / problem.radius - 1).clamp(min=0), problem)
+    found = iterate(
+        lambda k, *state: _adjoint_step(linearised, *state),
+        (g, torch.zeros_like(z), problem.first),
+        lambda *state: _adjoint_residual(linearised, *state),
+        Stop(stop.tol**0.5, stop.max_iter, stop.every),
+    )
+    w, q = _adjoint_half_step(linearised, *found.value)
+    return torch.where(problem.trust.isinf(), g + divergence(q), w)
+
+
+def _adjoint_half_step(linearised: Linearised, w: Tensor, q: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+    g, normal, stretch, problem = linearised
+    tau, sigma = 1 / (8 * sigma), sigma[..., None]
+    x = (w + tau * (g + divergence(q))) / (1 + tau * problem.trust)
+    y = q + sigma * gradient(2 * x - w)
+    return x, (y - normal * inner(normal, y, problem.coupling)) / (1 + sigma * stretch)
+
+
+@compiled
+def _adjoint_step(linearised: Linearised, w: Tensor, q: Tensor, sigma: Tensor) -> State:
+    x, y = _adjoint_half_step(linearised, w, q, sigma)
+    return w + RELAXATION * (x - w), q + RELAXATION * (y - q), (sigma + GROWTH).clamp(max=linearised.problem.last)
+
+
+@compiled
+def _adjoint_residual(linearised: Linearised, w: Tensor, q: Tensor, sigma: Tensor) -> Tensor:
+    x, y = _adjoint_half_step(linearised, w, q, sigma)
+    trust, g = linearised.problem.trust, linearised.g
+    residual = torch.where(trust.isinf(), 0, trust * x - g - divergence(y))
+    scale = total(g.square()).clamp(min=torch.finfo(g.dtype).tiny)
+    return (total(residual.square()) / scale).sqrt().to(g.dtype)
