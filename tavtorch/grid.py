@@ -75,6 +75,28 @@ def inverse_cosine_transform(u: Float[Tensor, "*b h w"]) -> Float[Tensor, "*b h 
     return _inverse_cosine_rows(_inverse_cosine_rows(u).mT).mT
 
 
+def cosine_frequencies(like: Float[Tensor, "*b h w"]) -> Float[Tensor, "2 h w"]:
+    """Frequencies (x, y) of the coefficients of `cosine_transform`, in cycles a pixel, from 0 to less than ½.
+
+    >>> cosine_frequencies(torch.zeros(1, 4))[0]
+    tensor([[0.0000, 0.1250, 0.2500, 0.3750]])
+    """
+    y, x = (torch.arange(n, dtype=like.dtype, device=like.device) / (2 * n) for n in like.shape[-2:])
+    return torch.stack(torch.meshgrid(x, y, indexing="xy"))
+
+
+def fourier_frequencies(like: Float[Tensor, "*b h w"]) -> Float[Tensor, "2 h w//2+1"]:
+    """Frequencies (x, y) of the coefficients of `torch.fft.rfft2`, in cycles a pixel: x from 0, y from -½ to ½.
+
+    >>> fourier_frequencies(torch.zeros(4, 2))[1, :, 0]
+    tensor([ 0.0000,  0.2500, -0.5000, -0.2500])
+    """
+    h, w = like.shape[-2:]
+    x = torch.fft.rfftfreq(w, dtype=like.dtype, device=like.device)
+    y = torch.fft.fftfreq(h, dtype=like.dtype, device=like.device)
+    return torch.stack(torch.meshgrid(x, y, indexing="xy"))
+
+
 def _cosine_rows(u: Tensor) -> Tensor:
     """DCT-II of the last axis by one real FFT of its even samples followed by its odd ones backwards."""
     n = u.shape[-1]

@@ -1,0 +1,138 @@
+"""Structure + texture: iterations, speed and scores: `uv run --group bench benchmarks/splitting.py [SET12]`.
+
+SET12 is the folder of that set; without it the rows that need it are left out. Run on an idle machine.
+"""
+
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import torch
+from skimage.restoration import denoise_tv_chambolle
+
+import tavtorch
+from tavtorch import Stop, enhance, gabor, rof, shrink, split_fourier, split_hilbert, split_rof, total_variation
+from tavtorch.data.files import read_picture
+from tavtorch.data.synthetic.textures import checks, grain, grating, textured
+from tavtorch.image.enhance import median
+
+FREQUENCY = (0.12, 0.09)
+TEXTURES = {"grating": partial(grating, frequency=FREQUENCY), "checks": partial(checks, side=4), "grain": grain}
+SPLITS = {  # and the settings that are tried: each is scored at its best
+    "Fourier": (split_fourier, torch.linspace(0.02, 0.2, 10)),
+    "ROF": (split_rof, torch.logspace(-2, 0, 9)),
+    "TV-Hilbert, Sobolev": (split_hilbert, torch.logspace(-0.5, 1.5, 9)),
+    "TV-Hilbert, Gabor": (
+        partial(split_hilbert, kernel=partial(gabor, center=FREQUENCY, width=0.04, floor=0.005)),
+        torch.logspace(-2.5, 0, 9),
+    ),
+}
+
+
+def psnr(image, truth):
+    return -10 * (image - truth).square().flatten(1).mean(1).log10()
+
+
+def seconds(run, repeats=3):
+    run()
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def iterations(image):
+    print("\nTV-Hilbert, 256² crop of Barbara: iterations to a gap of 1e-3 and 1e-4")
+    for weight in (5.0, 1.0):
+        counts = [
+            split_hilbert(image[..., 200:456, 200:456], weight, stop=Stop(tol, 1000, 1)).solution.iterations.item()
+            for tol in (1e-3, 1e-4)
+        ]
+        print(f"  λ = {weight:.0f}: {counts[0]}, {counts[1]}")
+
+
+def speed(image):
+    """scikit-image has as many iterations as its energy needs to come within 1e-3 of the least."""
+    least = energy(rof(image, 0.1, stop=Stop(1e-6, 5000)).value, image)
+    array, steps, close = image[0, 0].numpy(), 0, False
+    while not close:
+        steps += 20
+        found = torch.from_numpy(denoise_tv_chambolle(array, weight=0.1, eps=0, max_num_iter=steps))
+        close = energy(found[None, None], image) <= 1.001 * least
+    peer = seconds(lambda: denoise_tv_chambolle(array, weight=0.1, eps=0, max_num_iter=steps), 1)
+    ours = seconds(lambda: split_hilbert(image, 1.0))
+    print(
+        f"\n512², to 1e-3: TV-Hilbert {1e3 * ours:.0f} ms; scikit-image on plain ROF {1e3 * peer:.0f} ms ({steps} steps)"
+    )
+    small = image[..., :256, :256]
+    one, sixteen = (
+        seconds(lambda: split_hilbert(small, 1.0)),
+        seconds(lambda: split_hilbert(small.repeat(16, 1, 1, 1), 1.0)),
+    )
+    print(f"256²: one {1e3 * one:.0f} ms, sixteen {1e3 * sixteen:.0f} ms: {sixteen / one:.1f} ×")
+
+
+def energy(u, f):
+    return ((u - f).square().sum() / 2 + 0.1 * total_variation(u).sum()).item()
+
+
+def known_textures():
+    print("\nPSNR of the texture against the truth in dB, each split at its best setting, mean of 4 drawings")
+    print(f"  {'':20}" + "".join(f"{name:>10}" for name in TEXTURES))
+    drawings = {
+        name: [textured(torch.Generator().manual_seed(i), texture=texture) for i in range(4)]
+        for name, texture in TEXTURES.items()
+    }
+    for name, (split, settings) in SPLITS.items():
+        scores = []
+        for items in drawings.values():
+            image = torch.cat([item["inputs"]["image"] for item in items])
+            truth = torch.cat([item["truth"]["texture"] for item in items])
+            scores.append(
+                max(psnr(centred(split(image, s).texture), centred(truth)).mean().item() for s in settings.tolist())
+            )
+        print(f"  {name:20}" + "".join(f"{score:10.2f}" for score in scores), flush=True)
+
+
+def centred(image):
+    return image - image.mean((-2, -1), keepdim=True)
+
+
+def enhancement(images):
+    """The best weight common to the set, for ROF and for each recipe."""
+    print("\nEnhancement of noisy pictures, Set12, mean PSNR in dB, each at its best common setting")
+    for sigma in (0.05, 0.1):
+        generator = torch.Generator().manual_seed(0)
+        pairs = [(image, image + sigma * torch.randn(image.shape, generator=generator)) for image in images]
+
+        def mean(recipe, pairs=pairs):
+            return torch.cat([psnr(recipe(noisy).clamp(0, 1), clean) for clean, noisy in pairs]).mean().item()
+
+        rows = {"ROF": [lambda f, c=c: rof(f, c * sigma).value for c in (0.5, 0.6, 0.7, 0.8)]}
+        rows["the course's: TV-Hilbert + median"] = [recipe(c * sigma, median) for c in (2, 4, 8)]
+        rows["TV-Hilbert + shrink"] = [
+            recipe(c * sigma, partial(shrink, threshold=t * sigma)) for c in (16, 32) for t in (2.6, 2.8)
+        ]
+        best = {name: max(map(mean, recipes)) for name, recipes in rows.items()}
+        for name, score in best.items():
+            print(f"  σ = {sigma}: {name:34}{score:7.2f}  ({score - best['ROF']:+.2f})", flush=True)
+
+
+def recipe(weight, texture_filter):
+    return partial(enhance, split=lambda image: split_hilbert(image, weight), texture_filter=texture_filter)
+
+
+if __name__ == "__main__":
+    tavtorch.solve.COMPILE_AFTER = 0
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
+    known_textures()
+    if len(sys.argv) > 1:
+        set12 = [read_picture(path).image[None] for path in sorted(Path(sys.argv[1]).glob("*.png"))]
+        barbara = set12[8]
+        iterations(barbara)
+        speed(barbara)
+        tavtorch.solve.COMPILE_AFTER = 2**40  # pictures of several sizes
+        enhancement(set12)

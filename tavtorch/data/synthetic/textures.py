@@ -1,0 +1,57 @@
+"""Drawings with a texture on them, both of them known: what splits into structure and texture are scored on."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Generator, Tensor
+
+Pattern = Callable[[Tensor, Generator], Tensor]
+"""Gives a pattern of mean 0 and root mean square 1 or so at the coordinates (x, y) of pixels, `(2, h, w)`."""
+
+
+def textured(
+    generator: Generator, *, texture: Pattern, size: int = 256, shapes: int = 10, amplitude: float = 0.1
+) -> dict[str, Any]:
+    """Discs and boxes of one grey each, every other one with the texture on it, as an item to score.
+
+    Args:
+        texture: `grating`, `checks`, `grain`.
+        size: of the sides, in pixels.
+        shapes: on the picture, the later ones over the earlier.
+        amplitude: root mean square of the texture, where it is.
+    """
+    grid = torch.stack(torch.meshgrid(*(2 * [torch.arange(float(size))]), indexing="xy"))
+    structure, where = torch.full((size, size), 0.5), torch.zeros(size, size)
+    for i in range(shapes):
+        center, half = size * torch.rand(2, 1, 1, generator=generator), size * (0.08 + 0.15 * _dice(generator))
+        away = grid - center
+        inside = (away.norm(dim=0) if _dice(generator) < 0.5 else away.abs().amax(0)) < half
+        structure = torch.where(inside, 0.2 + 0.6 * _dice(generator), structure)
+        where = torch.where(inside, float(i % 2), where)
+    pattern = amplitude * where * texture(grid, generator)
+    parts = {"structure": structure[None, None], "texture": pattern[None, None]}
+    return {"inputs": {"image": parts["structure"] + parts["texture"]}, "truth": parts}
+
+
+def grating(
+    grid: Float[Tensor, "2 h w"], generator: Generator, *, frequency: tuple[float, float]
+) -> Float[Tensor, "h w"]:
+    """A sine wave of this frequency (x, y), in cycles a pixel, at any phase."""
+    x, y = grid
+    return 2**0.5 * torch.sin(2 * torch.pi * (frequency[0] * x + frequency[1] * y + _dice(generator)))
+
+
+def checks(grid: Float[Tensor, "2 h w"], generator: Generator, *, side: int) -> Float[Tensor, "h w"]:
+    """A chessboard whose squares have so many pixels a side."""
+    return 1 - 2 * (((grid + (2 * side * _dice(generator)).floor()) // side).sum(0) % 2)
+
+
+def grain(grid: Float[Tensor, "2 h w"], generator: Generator) -> Float[Tensor, "h w"]:
+    """White Gaussian noise."""
+    return torch.randn(grid.shape[1:], generator=generator)
+
+
+def _dice(generator: Generator) -> Tensor:
+    return torch.rand((), generator=generator)
