@@ -1,5 +1,8 @@
 """How fast songs are separated, made and loaded: `uv run benchmarks/separation.py`, on an idle machine.
 
+`hpss`, `nmf` and `notes` after it measure those, beside librosa, scikit-learn and torchnmf (group `bench`);
+`drums FOLDER` scores hpss on the songs of a folder. Without a word: the network.
+
 Prints one row a measurement. The scores of trained networks come from train.py and evaluate.py;
 they stand in benchmarks/README.md with the commands that made them.
 """
@@ -7,6 +10,8 @@ they stand in benchmarks/README.md with the commands that made them.
 import subprocess
 import sys
 import time
+from bisect import bisect_left
+from functools import partial
 
 import torch
 from hydra import compose, initialize_config_dir
@@ -92,7 +97,146 @@ def loading(config, steps=30):
     return {kind: sorted(values)[len(values) // 2] for kind, values in times.items()}
 
 
+def least(*runs, repeats=4):
+    """Least seconds of each of some functions, in turn, so that a disturbance meets all."""
+    return [min(times) for times in zip(*([seconds(run, 1) for run in runs] for _ in range(repeats)), strict=True)]
+
+
+def hpss():
+    """A spectrum of 60 s at 22.05 kHz, eagerly and compiled, beside librosa."""
+    import librosa
+
+    spectrum = torch.randn(1025, 2584, dtype=torch.complex64)
+    numbers = spectrum.numpy()
+    spectrum = spectrum.to(DEVICE)
+    print("hpss, 1025 x 2584          librosa ms     ours ms   times faster   16 at once, ms each")
+    for kind, after in (("eager", float("inf")), ("compiled", 0)):
+        tavtorch.solve.COMPILE_AFTER = after
+        for size in (17, 31):
+            peer, ours, many = least(
+                lambda size=size: librosa.decompose.hpss(numbers, kernel_size=size),
+                lambda size=size: tavtorch.hpss(spectrum, kernel=size),
+                lambda size=size: tavtorch.hpss(spectrum.expand(16, -1, -1), kernel=size),
+            )
+            print(f"{size} x {size} {kind:16s} {1e3 * peer:12.0f} {1e3 * ours:11.1f} {peer / ours:14.1f}", end="")
+            print(f"{1e3 * many / 16:21.1f}")
+
+
+def music():
+    """Sonogram of a generated minute, 1025 x 2584."""
+    wave = band(1, 60.0, sample_rate=22050, generator=torch.Generator().manual_seed(0)).sum(1)
+    return tavtorch.spectrum(wave, n_fft=2048, hop=512).abs()[0, 0, :, :2584].contiguous()
+
+
+def divergence(v, y):
+    """Kullback-Leibler, in float64."""
+    v, y = v.double() + 1e-9, y.double() + 1e-9
+    return ((v / y).log() * v - v + y).sum().item()
+
+
+def nmf(steps=100):
+    """Kullback-Leibler beside scikit-learn and torchnmf: milliseconds an iteration, and to the peer's divergence."""
+    import warnings
+
+    import torchnmf.nmf
+    from sklearn.decomposition import NMF
+
+    warnings.filterwarnings("ignore")
+    v = music()
+    numbers = v.numpy()
+
+    def scikit(n, r):
+        peer = NMF(r, init="random", solver="mu", beta_loss="kullback-leibler", max_iter=n, tol=0, random_state=0)
+        w = peer.fit_transform(numbers)
+        return torch.from_numpy(w @ peer.components_)
+
+    def torch_nmf(n, r):
+        peer = torchnmf.nmf.NMF(v.shape, r)
+        peer.fit(v, beta=1, tol=0, max_iter=n)
+        return peer().detach()
+
+    def ours(n, r):
+        generator = torch.Generator().manual_seed(0)
+        stop = tavtorch.Stop(tol=0, max_iter=n, every=n)
+        found = tavtorch.nmf(v.to(DEVICE), r, generator=generator, stop=stop)
+        return (found.templates @ found.activations).cpu()
+
+    print(f"nmf, 1025 x 2584, {steps} steps     ms a step    divergence   our steps to it   our seconds   times faster")
+    for r in (8, 32):
+        runs = [partial(run, r=r) for run in (scikit, torch_nmf, ours)]
+        few = least(*(partial(run, 2) for run in runs), repeats=2)
+        many = least(*(partial(run, steps) for run in runs), repeats=2)
+        for name, run, short, long in zip(("scikit-learn", "torchnmf", "tavtorch"), runs, few, many, strict=True):
+            fit = divergence(v, run(steps))
+            need = 1 + bisect_left(range(1, 2 * steps), -fit, key=lambda n, r=r: -divergence(v, ours(n, r)))
+            (mine,) = least(partial(ours, need, r), repeats=2)
+            row = f"r = {r:2d} {name:20s} {1e3 * (long - short) / (steps - 2):12.1f} {fit:13.0f}"
+            print(f"{row} {need:17d} {mine:13.2f} {long / mine:14.1f}", flush=True)
+
+
+def notes(songs=4):
+    """Best-permutation SDR of single notes on a generated tune, for r of 2 to 12 where 5 sound."""
+    from scipy.optimize import linear_sum_assignment
+
+    generator, rate, length = torch.Generator().manual_seed(0), 16000, 4 * 16000
+    t = torch.arange(length) / rate
+    print("nmf, 5 notes: r     SDR of the notes, dB     share of the sound in components beyond the five")
+    pitch = 220 * 2 ** (torch.tensor([0.0, 4, 7, 11, 14]) / 12)
+    onset = (torch.rand(songs, 5, 16, generator=generator) < 0.3).float()
+    onset[:, torch.arange(5), torch.arange(5)] = 1  # each sounds once by itself, or nearly
+    age = (t % 0.25).expand(songs, 5, -1)
+    loud = onset.repeat_interleave(length // 16, -1) * torch.exp(-age / 0.1) * (age / 0.01).clamp(max=1)
+    tone = sum(torch.sin(2 * torch.pi * k * pitch[:, None] * t) / k for k in range(1, 9))
+    truth = 0.1 * loud * tone
+    spectrum = tavtorch.spectrum(truth.sum(1), n_fft=2048, hop=512)
+    for r in (2, 3, 4, 5, 6, 8, 12):
+        factors = tavtorch.nmf(spectrum.abs(), r, generator=torch.Generator().manual_seed(1))
+        parts = tavtorch.waveform(tavtorch.nmf_split(spectrum, factors), length, hop=512)
+        error = (truth[:, :, None] - parts[:, None]).square().sum(-1)
+        sdr = 10 * (truth.square().sum(-1)[:, :, None] / error.clamp(min=1e-9)).log10()
+        best, beyond = [], []
+        for song, part in zip(sdr, parts, strict=True):
+            rows, columns = linear_sum_assignment(-song)
+            best.append(song[rows, columns].sum().item() / 5)  # a note that has no component scores 0
+            energy = part.square().sum(-1)
+            beyond.append(1 - (energy[columns].sum() / energy.sum()).item())
+        print(f"{r:16d} {sum(best) / songs:24.1f} {100 * sum(beyond) / songs:50.0f} %")
+
+
+def drums(folder, most=30):
+    """SI-SDR of the drums against the rest on the songs of a folder that have them, beside librosa's hpss."""
+    from pathlib import Path
+
+    import librosa
+    from torchmetrics.functional.audio import scale_invariant_signal_distortion_ratio as si_sdr
+
+    print("drums                      mixture   librosa   same kernel   separate_hpss   separate_nmf    SI-SDR, dB")
+    for song in sorted(Path(folder).iterdir()):
+        found = next(iter(song.glob("drums.*")), None) if song.is_dir() else None
+        if found is None:
+            continue
+        stems = [librosa.load(path, sr=22050, duration=most)[0] for path in song.glob("*.*") if path.stem != "mixture"]
+        truth, _ = librosa.load(found, sr=22050, duration=most)
+        mixture = sum(stems)
+        wave = torch.from_numpy(mixture)[None, None]
+        spectrum = tavtorch.spectrum(wave, n_fft=2048, hop=512)
+        ours = tavtorch.waveform(tavtorch.hpss(spectrum, kernel=31).percussive, len(mixture), hop=512)
+        estimates = (
+            mixture,
+            librosa.effects.percussive(mixture),
+            ours[0, 0],
+            tavtorch.separate_hpss(wave, 22050)[0, 1, 0],
+            tavtorch.separate_nmf(wave, 22050, generator=torch.Generator().manual_seed(0))[0, 1, 0],
+        )
+        scores = [si_sdr(torch.as_tensor(estimate), torch.from_numpy(truth)).item() for estimate in estimates]
+        print(f"{song.name:22s}" + "".join(f"{score:12.2f}" for score in scores), flush=True)
+
+
 def main():
+    chosen = {"hpss": hpss, "nmf": nmf, "notes": notes, "drums": drums}
+    if len(sys.argv) > 1:
+        print(f"{torch.get_num_threads()} threads, {DEVICE}")
+        return chosen[sys.argv[1]](*sys.argv[2:])
     config = configured()
     print(f"{torch.get_num_threads()} threads, {DEVICE}")
     print(f"separate 4 minutes, stereo, 44.1 kHz      {separating(config):8.1f} x real time")

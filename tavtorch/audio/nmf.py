@@ -1,0 +1,263 @@
+"""Non-negative matrix factorisation: a sonogram as a few spectra that swell and fade, and the sources made of them."""
+
+import math
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from tavtorch.audio.hpss import check_wave, hpss_masks
+from tavtorch.audio.multiplicative import FLOOR, Rules, hals, multiply, residual
+from tavtorch.audio.sonogram import spectrum as transform
+from tavtorch.audio.sonogram import waveform
+from tavtorch.solve import Solution, State, Stop, implicit, iterate
+
+
+class Factors(NamedTuple):
+    """A factorisation `sonogram ≈ templates @ activations`, and how it went."""
+
+    templates: Tensor
+    """`(..., f, r)`: the spectrum of each component; it adds up to 1 unless it was given and fixed."""
+    activations: Tensor
+    """`(..., r, t)`: how loud the component is when."""
+    solution: Solution
+    """For each sonogram: `value` is the objective, `gap` the KKT residual."""
+
+
+def nmf(
+    sonogram: Tensor,
+    components: int,
+    *,
+    beta: float = 1.0,
+    sparsity: float = 0.0,
+    templates: Tensor | None = None,
+    activations: Tensor | None = None,
+    fixed: int = 0,
+    generator: torch.Generator | None = None,
+    stop: Stop | None = None,
+) -> Factors:
+    """Factorise `V ≈ W H`, all non-negative, by descent of
+
+        D(W, H) = sum_ft d(V | W H) + λ sum_k |w_k|₁ |h_k|₁,        d(x | y) = x log(x / y) - x + y    for β = 1,
+
+    or the β-divergence: ½ (x - y)² for β = 2 (Euclidean), x/y - log(x/y) - 1 for β = 0 (Itakura-Saito), in general
+    (x^β + (β - 1) y^β - β x y^(β-1)) / (β (β - 1)). Each step is a multiplicative update of H, then of W,
+
+        H ← H ∘ (Wᵀ(V ∘ Y^(β-2)) / (Wᵀ Y^(β-1) + λ ∂))^γ,    Y = W H,    γ = 1 / (2-β), 1, 1 / (β-1)
+                                                                       for β < 1, between, β > 2,
+
+    which never lets D rise, taken from a point extrapolated along the last two, `x (x / x_before)^m`, and taken back
+    where D rose there; `m` grows with every success. So D falls with every step, and a few times faster.
+
+    `gap` is the KKT residual at the result: with `∇₊ - ∇₋` the gradient parted as in the update, the larger of the root
+    mean squares of `min(h / mean h, 1 - ∇₋/∇₊)` over the activations and of the same over the templates. It is zero
+    just where `h >= 0`, `∇ >= 0` and `h ∇ = 0`: at a stationary point, of which there are many. Start from several.
+
+    Differentiable with respect to the sonogram and fixed templates by the implicit function theorem, at the fixed point
+    of the update with templates that add up to 1, which takes away the freedom of scale: as exact as the gap is small.
+    Where components may also be mixed, `W R` and `R⁻¹ H` both >= 0, only what does not change with R, such as `W H`,
+    has a gradient; zeros in W and H are what tells them apart. First derivatives only.
+
+    Args:
+        sonogram: magnitudes or powers `(..., f, t)`, >= 0 (not decibels); each matrix is factorised by itself.
+        components: r, from 1 to the number of bins.
+        beta: β; 2 hears the loud only, 0 the soft as well as the loud, 1 stands between and suits magnitudes.
+        sparsity: λ, in units of `mean(V)^(β-1)`; more leaves fewer components and moments sounding. At β = 1 it does no
+            more than make all softer, by 1 / (1 + λ), for there the divergence has the same linear term.
+        templates: to start from, `(..., f, k)`, or the same `(f, k)` for all, k <= r; the rest is drawn at random.
+        activations: to start from, `(..., r, t)`. What starts at zero remains zero.
+        fixed: so many of the `templates` stay as they are: known instruments, the other components learn the rest.
+        generator: of the random start, one for all sonograms.
+        stop: default `Stop(tol=1e-3, max_iter=200)`.
+
+    Source: Févotte & Idier, "Algorithms for nonnegative matrix factorization with the β-divergence", Neural Computation
+    23(9), 2011, doi:10.1162/NECO_a_00168; extrapolation: Ang & Gillis, "Accelerating nonnegative matrix factorization
+    algorithms using extrapolation", Neural Computation 31(2), 2019, doi:10.1162/neco_a_01157, here of logarithms.
+
+    >>> notes = torch.tensor([[1.0, 0.0], [0.5, 0.0], [0.0, 2.0]])
+    >>> tune = torch.tensor([[1.0, 0.0, 2.0, 1.0], [0.0, 3.0, 0.0, 1.0]])
+    >>> found = nmf(notes @ tune, 2, generator=torch.Generator().manual_seed(0))
+    >>> torch.allclose(found.templates @ found.activations, notes @ tune, atol=1e-2)
+    True
+    """
+    _check(sonogram, components, beta, sparsity, fixed, templates)
+    lead, (f, t) = sonogram.shape[:-2], sonogram.shape[-2:]
+    v = sonogram.reshape(-1, f, t)
+    mean = v.mean((1, 2), keepdim=True)
+    scale = torch.where(mean > 0, mean, 1)
+    x = (v / scale).mT.contiguous() + FLOOR
+    w, h = _start(v, components, generator)
+    if templates is not None:
+        given = _given("templates", templates, (*lead, f, templates.shape[-1]))
+        w = torch.cat((given.mT, w[:, given.shape[-1] :]), 1)
+    if activations is not None:
+        h = _given("activations", activations, (*lead, components, t)).mT / scale
+    rules = Rules(beta, sparsity, fixed)
+    with torch.no_grad():
+        w, h, found = _descend(w.detach(), h.detach(), x.detach(), rules, stop or Stop(max_iter=200))
+        w, h = _normalised(w, h, fixed)
+    kept = w if templates is None else torch.cat((given.mT[:, :fixed], w[:, fixed:]), 1)
+
+    def again(u: Tensor) -> Tensor:
+        _, w, h = multiply(torch.cat((kept[:, :fixed], u[:, fixed:, :f]), 1), u[..., f:].mT, x, rules)
+        w, h = _normalised(w, h, fixed)
+        return torch.cat((w, h.mT), 2)
+
+    w, h = implicit(again, torch.cat((w, h.mT), 2)).split((f, t), 2)
+    value, gap = (found.value * scale[:, 0, 0] ** beta).to(v), found.gap.to(v)
+    per_item = [value, found.iterations, gap, found.converged]
+    solution = Solution(*(tensor.detach().reshape(lead) for tensor in per_item))
+    return Factors(w.mT.reshape(*lead, f, components), (h * scale).reshape(*lead, components, t), solution)
+
+
+def nmf_split(spectrum: Tensor, factors: Factors, *, groups: Tensor | None = None, power: float = 1.0) -> Tensor:
+    """One spectrum a component, or a group of them, by Wiener masks: they add up to `spectrum`.
+
+        X_s = X y_s^p / sum_s y_s^p,        y_s = sum_k g_sk w_k h_k
+
+    Args:
+        spectrum: `(..., f, t)`, complex or real, whose sonogram was factorised.
+        factors: of `nmf`.
+        groups: `(s, r)` or `(..., s, r)`: 1 where component k belongs to source s; none means each by itself.
+        power: p: 1 for sonograms of magnitude or power, more is harder.
+
+    Returns:
+        `(..., s, f, t)`; where nothing sounds in any source, all get the same.
+
+    Source: Févotte, Bertin & Durrieu, "Nonnegative matrix factorization with the Itakura-Saito divergence", Neural
+    Computation 21(3), 2009, doi:10.1162/neco.2008.04-08-771.
+
+    >>> factors = nmf(torch.rand(2, 6, 9), 3)
+    >>> nmf_split(torch.ones(2, 6, 9), factors, groups=torch.tensor([[1.0, 0, 1], [0, 1.0, 0]])).shape
+    torch.Size([2, 2, 6, 9])
+    """
+    w, h = factors.templates, factors.activations
+    if spectrum.shape != (*h.shape[:-2], w.shape[-2], h.shape[-1]):
+        raise ValueError(
+            f"spectrum: expected {(*h.shape[:-2], w.shape[-2], h.shape[-1])}, the shape of the sonogram that was "
+            f"factorised, got {tuple(spectrum.shape)}."
+        )
+    groups = torch.eye(h.shape[-2], dtype=h.dtype, device=h.device) if groups is None else groups.to(h)
+    if groups.dim() < 2 or groups.shape[-1] != h.shape[-2]:
+        raise ValueError(f"groups: expected (s, {h.shape[-2]}), a row for a source, got {tuple(groups.shape)}.")
+    sources = (w.unsqueeze(-3) * groups.unsqueeze(-2)) @ h.unsqueeze(-3)
+    loudest = sources.amax(-3, keepdim=True).detach()
+    sources = (sources / torch.where(loudest > 0, loudest, 1) + (loudest == 0)) ** power
+    return spectrum.unsqueeze(-3) * (sources / sources.sum(-3, keepdim=True))
+
+
+def separate_nmf(
+    wave: Float[Tensor, "b c t"],
+    sample_rate: int,
+    *,
+    components: int = 32,
+    percussive: float = 0.5,
+    window: float = 0.093,
+    beta: float = 1.0,
+    generator: torch.Generator | None = None,
+    stop: Stop | None = None,
+) -> Float[Tensor, "b 2 c t"]:
+    """Songs into the components that sound on and those that are struck: a soft `hpss` with a memory for sounds.
+
+    A component is struck when more than the share `percussive` of its energy passes the percussive mask of `hpss`. The
+    channels are factorised by their mean. Memory grows with the length: about twelve times that of the song.
+
+    Returns:
+        `(b, 2, c, t)`: harmonic, percussive, as from `separate_hpss`; they add up to `wave`.
+
+    >>> separate_nmf(torch.randn(1, 2, 8000), 8000, components=4).shape
+    torch.Size([1, 2, 2, 8000])
+    """
+    n_fft = check_wave(wave, sample_rate, window)
+    X = transform(wave, n_fft=n_fft, hop=n_fft // 4)
+    sonogram = X.abs().mean(1)
+    factors = nmf(sonogram, components, beta=beta, generator=generator, stop=stop)
+    w, h = factors.templates, factors.activations
+    mask = hpss_masks(sonogram).percussive
+    share = ((w.mT @ mask) * h).sum(-1) / (w.sum(-2) * h.sum(-1)).clamp(min=torch.finfo(h.dtype).tiny)
+    struck = (share > percussive).to(h)
+    sources = nmf_split(torch.ones_like(sonogram), factors, groups=torch.stack((1 - struck, struck), -2))
+    return torch.stack([waveform(X * mask[:, None], wave.shape[-1], hop=n_fft // 4) for mask in sources.unbind(1)], 1)
+
+
+def _descend(w: Tensor, h: Tensor, x: Tensor, rules: Rules, stop: Stop) -> tuple[Tensor, Tensor, Solution]:
+    """Updates from extrapolated points, for as long as they go down."""
+    update = partial(hals if rules.beta == 2 else multiply, x=x, rules=rules)
+
+    def step(
+        k: int, w: Tensor, h: Tensor, d: Tensor, w1: Tensor, h1: Tensor, w0: Tensor, h0: Tensor, m: Tensor, back: Tensor
+    ) -> State:
+        wz, hz = _ahead(w1, w0, m), _ahead(h1, h0, m)
+        dz, w2, h2 = update(wz, hz)
+        good = (dz <= d) | back  # a plain update goes down, but for rounding
+
+        def best(new: Tensor, old: Tensor) -> Tensor:
+            return torch.where(good.reshape(-1, *(1,) * (new.dim() - 1)), new, old)
+
+        m = best(1.05 * m, m / 1.5)
+        return best(wz, w), best(hz, h), best(dz, d), best(w2, w1), best(h2, h1), w1, h1, m, ~good
+
+    d, w1, h1 = update(w, h)
+    start = (w, h, d, w1, h1, w1, h1, x.new_full((len(x),), 0.5), torch.zeros_like(d, dtype=torch.bool))
+    found = iterate(step, start, lambda w, h, *_: residual(w, h, x, rules), stop)
+    return found.value[0], found.value[1], found._replace(value=found.value[2])
+
+
+def _ahead(new: Tensor, old: Tensor, m: Tensor) -> Tensor:
+    """Further on the straight line of logarithms, by the share `m` of the last step; a number moves tenfold at most."""
+    ratio = new / old.clamp(min=torch.finfo(old.dtype).tiny)
+    return new * ratio.clamp(0.1, 10) ** m[:, None, None]
+
+
+def _normalised(w: Tensor, h: Tensor, fixed: int) -> tuple[Tensor, Tensor]:
+    """Templates that add up to 1, but for the fixed ones; the activations take the loudness."""
+    total = w.sum(2)
+    total = torch.where((total > 0) & (torch.arange(w.shape[1], device=w.device) >= fixed), total, 1)
+    return w / total[..., None], h * total[:, None]
+
+
+def _start(v: Tensor, components: int, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+    """Random templates and activations in (0, 1], the same for every item, so that it never depends on its batch."""
+    (b, f, t), device = v.shape, v.device if generator is None else generator.device
+    w, h = (
+        1 - torch.rand(components, n, generator=generator, device=device, dtype=v.dtype).to(v.device) for n in (f, t)
+    )
+    return w.expand(b, -1, -1), 2 * h.mT.expand(b, -1, -1) / components
+
+
+def _given(name: str, value: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """A start of a given shape `(b, ...)`; leading dimensions that it lacks are repeated."""
+    try:
+        whole = value.expand(shape)
+    except RuntimeError:
+        raise ValueError(f"{name}: expected a shape that broadcasts to {shape}, got {tuple(value.shape)}.") from None
+    if not bool((value >= 0).all()) or not bool(value.isfinite().all()):
+        raise ValueError(f"{name}: expected finite numbers >= 0; take the absolute value of a spectrum.")
+    return whole.reshape(-1, *shape[-2:])
+
+
+def _check(
+    sonogram: Tensor, components: int, beta: float, sparsity: float, fixed: int, templates: Tensor | None
+) -> None:
+    if sonogram.dim() < 2 or sonogram.numel() == 0 or not sonogram.is_floating_point():
+        raise ValueError(
+            f"sonogram: expected real numbers (..., f, t) with frames in it, got {sonogram.dtype} of shape "
+            f"{tuple(sonogram.shape)}; take the magnitude of a spectrum, leave out empty batches."
+        )
+    if not bool(sonogram.isfinite().all()):
+        raise ValueError("sonogram: some values are NaN or infinite; clean the recording first.")
+    if bool((sonogram < 0).any()):
+        raise ValueError("sonogram: expected magnitudes or powers >= 0, got negative values; decibels will not do.")
+    if not 1 <= components <= sonogram.shape[-2]:
+        raise ValueError(f"components: expected 1 to the number of bins, {sonogram.shape[-2]}, got {components}.")
+    if not math.isfinite(beta):
+        raise ValueError(f"beta: expected a finite number, got {beta}; 2, 1 and 0 are usual.")
+    if not 0 <= sparsity < math.inf:
+        raise ValueError(f"sparsity: expected a number >= 0, got {sparsity}; 0 asks for none.")
+    columns = 0 if templates is None else templates.shape[-1] if templates.dim() > 1 else components + 1
+    if columns > components:
+        raise ValueError(f"templates: expected (..., f, k) with k <= {components} components, got {columns} columns.")
+    if not 0 <= fixed <= columns:
+        raise ValueError(f"fixed: expected 0 to the number of given templates, {columns}, got {fixed}.")
