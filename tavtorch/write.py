@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import numpy as np
 from torch import Tensor
 
 from tavtorch.data.batches import Batch, alone
 from tavtorch.data.files import Picture, whole, write_audio, write_picture
+from tavtorch.image.contours import fill
+from tavtorch.image.split import Split
 from tavtorch.solve import Solution
 from tavtorch.task import Task, everyones
 
@@ -64,3 +67,27 @@ def write_image(place: Path, output: Tensor | Solution, batch: Batch) -> None:
     (file,) = batch["file"]
     suffix = file["suffix"] if place.suffix != file["suffix"] else ""
     write_picture(place.parent / (place.name + suffix), Picture(image[0], file["alpha"], file["levels"]))
+
+
+def write_parts(place: Path, output: Split, batch: Batch) -> None:
+    """Structure and texture, around mid-grey, as two pictures in a folder of the item's name."""
+    (file,) = batch["file"]
+    with whole(place) as folder:
+        for name, image in {"structure": output.structure, "texture": 0.5 + output.texture}.items():
+            write_picture(folder / f"{name}{file['suffix']}", Picture(image[0], file["alpha"], file["levels"]))
+
+
+def write_field(place: Path, output: Tensor | Solution, batch: Batch) -> None:
+    """A field `(2, h, w)`, components (x, y), as `<place>.npy`."""
+    value = output.value if isinstance(output, Solution) else output
+    with whole(place.parent / f"{place.name}.npy") as part, part.open("wb") as file:
+        np.save(file, value[0].cpu().numpy())
+
+
+def write_contours(place: Path, output: Solution, batch: Batch) -> None:
+    """In a folder of the item's name: `contour.csv`, a line (x, y) in pixels a point, and `mask.png`, white inside."""
+    mask = fill(output.value, (*batch["inputs"]["image"].shape[-2:],)).any(1)
+    with whole(place) as folder:
+        write_picture(folder / "mask.png", Picture(mask.float()))
+        points = output.value[0].reshape(-1, 2).cpu().numpy()
+        np.savetxt(folder / "contour.csv", points, fmt="%.3f", delimiter=",", header="x,y", comments="")

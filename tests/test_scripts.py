@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tavtorch.data.files import read_audio, write_audio
+from tavtorch.data.files import Picture, read_audio, read_picture, write_audio, write_picture
 
 TOP = Path(__file__).resolve().parents[1]
 TINY = [
@@ -155,7 +155,40 @@ def test_a_folder_with_a_bad_file(trained, tmp_path, processes):
     assert "0 written" in run("evaluate.py", tmp_path / "out", *predict, code=1)
 
 
+# pictures
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    for i, size in enumerate([(20, 24), (20, 24), (18, 16)]):
+        write_picture(tmp_path / f"in/{i}.png", Picture(torch.rand(3, *size), None, 65535))
+    return tmp_path / "in"
+
+
+@pytest.mark.parametrize("processes", [[], TWO], ids=["one process", "two processes"])
+def test_pictures_are_scored(pictures, tmp_path, processes):
+    said = run("evaluate.py", tmp_path / "out", "task=rof", f"data.root={pictures}", "data.batch_size=2", *processes)
+    assert "PSNR, dB" in said and "converged" in said
+    page = (tmp_path / "out/report.html").read_text()
+    assert page.count("gap over the iterations") >= 2
+    assert scores(tmp_path / "out")["test/result/psnr"] > scores(tmp_path / "out")["test/input/psnr"] - 3
+
+
+def test_a_folder_of_pictures(pictures, tmp_path):
+    (pictures / "text.png").write_text("la la la")
+    predict = ["task=rof", "data=folder", f"data.root={pictures}", "run=predict", "data.batch_size=2"]
+    said = run("evaluate.py", tmp_path / "out", *predict, code=1)
+    assert "3 written" in said and "text.png: not a picture" in said
+    assert sorted(path.name for path in (tmp_path / "out/predictions").iterdir()) == ["0.png", "1.png", "2.png"]
+    assert read_picture(tmp_path / "out/predictions/2.png").levels == 65535
+    assert "0 written" in run("evaluate.py", tmp_path / "out", *predict, code=1)
+
+
 # bad input
+
+
+def test_a_network_without_weights_is_not_scored(songs, tmp_path):
+    assert "error: ckpt: this task runs a network" in run("evaluate.py", tmp_path, *on(songs), code=1)
 
 
 @pytest.mark.parametrize("processes", [[], TWO], ids=["one process", "two processes"])

@@ -3,10 +3,11 @@ import pytest
 import torch
 
 from tavtorch.data.batches import loader
-from tavtorch.data.files import read_audio, write_audio
-from tavtorch.data.folder import RECORDING, Files, Folder
+from tavtorch.data.files import Picture, read_audio, read_picture, write_audio, write_picture
+from tavtorch.data.folder import PICTURE, RECORDING, Files, Folder
+from tavtorch.image.split import Split
 from tavtorch.task import Task
-from tavtorch.write import Write, write_stems
+from tavtorch.write import Write, write_image, write_parts, write_stems
 
 
 def halves(wave, sample_rate):
@@ -24,9 +25,9 @@ def recordings(tmp_path):
     return tmp_path / "in"
 
 
-def predict(recordings, folder, save=save):
-    callback, task = Write(str(folder), save), Task(halves)
-    data = Folder(str(recordings), RECORDING, results=str(folder))
+def predict(root, folder, save=save, op=halves, media=RECORDING, **options):
+    callback, task = Write(str(folder), save), Task(op)
+    data = Folder(str(root), media, results=str(folder), **options)
     trainer = L.Trainer(
         accelerator="cpu", logger=False, enable_progress_bar=False, callbacks=[callback], enable_checkpointing=False
     )
@@ -80,3 +81,54 @@ def test_a_place_that_cannot_be_written(recordings, tmp_path):
 def test_files_are_read_one_at_a_time(recordings):
     batch = next(iter(loader(Files(recordings, RECORDING), (0, 1))))
     assert batch["inputs"]["wave"].shape == (1, 2, 8000)
+
+
+# pictures
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Of four formats and depths and two sizes, one of them transparent."""
+    for name, picture in {
+        "a.png": Picture(torch.rand(3, 6, 8), torch.rand(1, 6, 8)),
+        "b.tif": Picture(torch.rand(1, 6, 8), None, 65535),
+        "deep/b.png": Picture(torch.rand(3, 6, 8), None, 65535),
+        "c.jpg": Picture(torch.full((3, 9, 7), 0.5)),
+        "c.png": Picture(torch.rand(1, 9, 7)),
+    }.items():
+        write_picture(tmp_path / "in" / name, picture)
+    return tmp_path / "in"
+
+
+def halved(image):
+    return image / 2
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_pictures_keep_their_format_depth_and_transparency(pictures, tmp_path, batch_size):
+    written = predict(pictures, tmp_path / "out", write_image, halved, PICTURE, batch_size=batch_size)
+    assert written == (5, {})
+    names = {path.relative_to(pictures) for path in pictures.rglob("*.*")}
+    assert {path.relative_to(tmp_path / "out") for path in (tmp_path / "out").rglob("*.*")} == names
+    for name in names:
+        before, after = read_picture(pictures / name), read_picture(tmp_path / "out" / name)
+        assert after.levels == before.levels
+        assert (after.image - before.image / 2).abs().max() < 0.6 / before.levels + 1e-6 + (
+            name.suffix == ".jpg"
+        ) * 0.05
+        assert (after.alpha is None) == (before.alpha is None)
+        assert before.alpha is None or torch.equal(after.alpha, before.alpha)
+
+
+def test_pictures_that_are_done_are_not_done_again(pictures, tmp_path):
+    again = {"save": write_image, "op": halved, "media": PICTURE}
+    predict(pictures, tmp_path / "out", **again)
+    (tmp_path / "out/c.jpg").unlink()
+    assert predict(pictures, tmp_path / "out", **again) == (1, {})
+
+
+def test_the_parts_of_a_split_are_two_pictures(pictures, tmp_path):
+    predict(pictures / "b.tif", tmp_path / "out", write_parts, lambda image: Split(image, 0 * image), PICTURE)
+    parts = {path.stem: read_picture(path).image for path in (tmp_path / "out/b").iterdir()}
+    assert torch.allclose(parts["structure"], read_picture(pictures / "b.tif").image, atol=1e-4)
+    assert torch.allclose(parts["texture"], torch.tensor(0.5), atol=1e-4)

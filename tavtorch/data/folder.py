@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from tavtorch.data.batches import Item, loader, place
 from tavtorch.data.files import AUDIO, PICTURES, picture_size, read_audio, read_picture
+from tavtorch.image.contours import circle
 from tavtorch.image.inpaint_tv import hole_from_color
 
 log = logging.getLogger(__name__)
@@ -138,7 +139,24 @@ def holed(*, color: Sequence[float] | None = None, tolerance: float = 0.1, holes
         file = {"suffix": path.suffix, "alpha": None, "levels": levels}
         return {"inputs": {"image": image[None], "hole": hole}, "file": file}
 
-    return Media("picture", PICTURES, read, picture_size)
+    return PICTURE._replace(read=read)
+
+
+def encircled(*, radius: float = 0.45, n: int = 200) -> Media:
+    """Pictures with a circle about the middle to start a contour from.
+
+    Args:
+        radius: share of the shorter side.
+        n: points of the circle.
+    """
+
+    def read(path: Path) -> Item:
+        item = picture(path)
+        h, w = item["inputs"]["image"].shape[-2:]
+        item["inputs"]["points"] = circle(((w - 1) / 2, (h - 1) / 2), radius * min(h, w), n)
+        return item
+
+    return PICTURE._replace(read=read)
 
 
 def _mask(holes: Path, path: Path) -> Tensor:

@@ -1,6 +1,6 @@
 """Pictures whose truth is known: what is in the picture is the truth, and what was done to it is the op's input."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from tavtorch.data.batches import Item, loader, place
 from tavtorch.data.files import PICTURES, read_picture
 from tavtorch.data.folder import find
+from tavtorch.data.synthetic.shapes import Scene
 
 Damage = Callable[[Tensor, Generator], dict[str, Tensor]]
 """What is done to a picture `(1, c, h, w)`: it gives the inputs of an op. The generator is the item's own."""
@@ -49,13 +50,58 @@ class Images(L.LightningDataModule):
         self.size, self.batch_size, self.seed = size, batch_size, seed
 
     def setup(self, stage: str) -> None:
-        if stage != "test":
-            raise ValueError("data: these pictures are to be scored; add data=folder data.root=PATH to run=predict.")
+        _only_test(stage)
         sources: list[Path | str] = list(find(Path(self.root), PICTURES, "picture") if self.root else self.names)
         self.test = Damaged(sources, self.damage, color=self.color, size=self.size, seed=self.seed)
 
     def test_dataloader(self) -> DataLoader[Any]:
         return loader(self.test, place(self.trainer), batch_size=self.batch_size, alike=self.test.shape)
+
+
+class Generated(L.LightningDataModule):
+    """Pictures that are made together with their truth, to score an op on.
+
+    Args:
+        make: by name, what makes an item from a generator of random numbers: `textured`, `scene`, …
+        count: of each.
+        batch_size: at most so many of one name go through the op together.
+        seed: of the generators: item by item, the same in any order and number of processes.
+    """
+
+    def __init__(
+        self, make: Mapping[str, Callable[[Generator], Item]], *, count: int = 1, batch_size: int = 1, seed: int = 0
+    ) -> None:
+        super().__init__()
+        self.make, self.count, self.batch_size, self.seed = make, count, batch_size, seed
+
+    def setup(self, stage: str) -> None:
+        _only_test(stage)
+        self.test = Made([(name, i) for name in self.make for i in range(self.count)], self.make, self.seed)
+
+    def test_dataloader(self) -> DataLoader[Any]:
+        return loader(self.test, place(self.trainer), batch_size=self.batch_size, alike=lambda i: self.test.names[i][0])
+
+
+class Made(Dataset[Item]):
+    """Item `i` is made by the function of its name, from a generator of its own."""
+
+    def __init__(
+        self, names: Sequence[tuple[str, int]], make: Mapping[str, Callable[[Generator], Item]], seed: int
+    ) -> None:
+        self.names, self.make, self.seed = names, make, seed
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, i: int) -> Item:
+        name, number = self.names[i]
+        return {"name": f"{name} {number + 1}", **self.make[name](_generator(self.seed, i))}
+
+
+def scene(generator: Generator, *, shapes: Callable[..., Scene]) -> Item:
+    """Objects to find and contours to start from, as an item; `shapes` is one of `tavtorch.data.synthetic.shapes`."""
+    image, truth, points = shapes(1, generator=generator)
+    return {"inputs": {"image": image, "points": points}, "truth": truth}
 
 
 class Damaged(Dataset[Item]):
@@ -76,8 +122,7 @@ class Damaged(Dataset[Item]):
             image = self.truth(i)
         except ValueError as error:
             return {"name": name, "error": str(error)}
-        generator = Generator().manual_seed(int(np.random.default_rng((self.seed, i)).integers(2**63)))
-        return {"name": name, "inputs": self.damage(image, generator), "truth": image}
+        return {"name": name, "inputs": self.damage(image, _generator(self.seed, i)), "truth": image}
 
     def truth(self, i: int) -> Float[Tensor, "1 c h w"]:
         source = self.sources[i]
@@ -120,6 +165,11 @@ def square(image: Float[Tensor, "b c h w"], size: int) -> Float[Tensor, "b c {si
         image = F.interpolate(image, scale_factor=scale, mode="bilinear", antialias=True)
     top, left = ((n - size) // 2 for n in image.shape[-2:])
     return image[..., top : top + size, left : left + size].clone()
+
+
+def untouched(image: Float[Tensor, "1 c h w"], generator: Generator) -> dict[str, Tensor]:
+    """The picture as it is: for ops whose result has no truth to be compared with."""
+    return {"image": image}
 
 
 def noisy(image: Float[Tensor, "1 c h w"], generator: Generator, *, sigma: float) -> dict[str, Tensor]:
@@ -168,3 +218,13 @@ def blotted(
 def _without(image: Tensor, hole: Bool[Tensor, "b 1 h w"]) -> dict[str, Tensor]:
     """What is missing is black, so that nothing can be learned from it."""
     return {"image": image.masked_fill(hole, 0), "hole": hole}
+
+
+def _generator(seed: int, i: int) -> Generator:
+    """Item `i`'s own source of random numbers."""
+    return Generator().manual_seed(int(np.random.default_rng((seed, i)).integers(2**63)))
+
+
+def _only_test(stage: str) -> None:
+    if stage != "test":
+        raise ValueError("data: these pictures are to be scored; add data=folder data.root=PATH to run=predict.")

@@ -194,7 +194,12 @@ def recipe(stem: str, parts: Collection[str]) -> dict[str, int]:
     {'drums': 1, 'bass': 1}
     >>> recipe("vocals", ["mixture", "accompaniment"])
     {'mixture': 1, 'accompaniment': -1}
+    >>> recipe("rest", ["mixture", "drums"])                                             # all but the drums
+    {'mixture': 1, 'drums': -1}
     """
+    if stem == "rest" and "drums" in parts:
+        mixture = recipe("mixture", parts)
+        return {part: 1 for part in mixture if part != "drums"} | ({} if "drums" in mixture else {"drums": -1})
     if stem in parts:
         return {stem: 1}
     music = ("accompaniment",) if "accompaniment" in parts else tuple(part for part in STEMS[1:] if part in parts)

@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from tavtorch.data.batches import Batch
+from tavtorch.image.split import Split
 from tavtorch.panels import Panel, plot, url
 from tavtorch.solve import Solution, Stop
 
@@ -36,6 +37,29 @@ def restored(output: Tensor | Solution, batch: Batch, *, op: Callable[..., Any] 
     if hole is None:
         panels.append(Panel("input - result, around mid-grey, × 2", picture(0.5 + 2 * (before - after)[0])))
     return [*panels, convergence(op, inputs)] if op else panels
+
+
+def parts(output: Split, batch: Batch) -> list[Panel]:
+    """Image, structure, and texture around mid-grey, each with its spectrum in dB, and the true parts where known."""
+    image = batch["inputs"]["image"]
+    images = {"image": image, "structure": output.structure, "texture, around mid-grey": 0.5 + output.texture}
+    panels = [Panel(caption, picture(one[0])) for caption, one in images.items()]
+    if isinstance(batch.get("truth"), dict):
+        panels.append(Panel("true texture, around mid-grey", picture(0.5 + batch["truth"]["texture"][0])))
+    shown = {"image": image, "structure": output.structure, "texture": output.texture}
+    return panels + [Panel(f"spectrum of the {name}", spectrum_plot(one[0])) for name, one in shown.items()]
+
+
+def spectrum_plot(image: Float[Tensor, "c h w"], *, depth: float = 80.0) -> str:
+    """Levels in dB over the frequencies (x, y), as a data URL: 0 in the middle, `depth` dB down from the full scale."""
+    levels = 20 * torch.fft.fft2(image.detach().double().cpu().mean(0), norm="forward").abs().clamp(min=1e-12).log10()
+    figure = Figure(figsize=(4.4, 3.8), layout="constrained")
+    axes = figure.add_subplot(xlabel="cycles a pixel, x", ylabel="cycles a pixel, y")
+    drawn = axes.imshow(
+        torch.fft.fftshift(levels).numpy(), extent=(-0.5, 0.5, 0.5, -0.5), vmin=-depth - 20, vmax=-20, cmap="magma"
+    )
+    figure.colorbar(drawn, label="dB")
+    return plot(figure)
 
 
 def picture(image: Float[Tensor, "c h w"]) -> str:

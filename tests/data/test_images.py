@@ -4,7 +4,9 @@ import pytest
 import torch
 
 from tavtorch.data.files import Picture, write_picture
-from tavtorch.data.images import Images, blotted, bundled, grey, missing, noisy, square, written
+from tavtorch.data.images import Generated, Images, blotted, bundled, grey, missing, noisy, scene, square, written
+from tavtorch.data.synthetic.shapes import disks
+from tavtorch.data.synthetic.textures import grain, textured
 
 
 def items(damage, **options):
@@ -75,6 +77,25 @@ def test_a_folder_of_ones_own(tmp_path):
     found = items(partial(noisy, sigma=0.1), root=str(tmp_path))
     assert list(found) == ["a", "b", "c"] and found["a"]["truth"].shape == (1, 1, 20, 30)
     assert "not a picture" in found["c"]["errors"]["c"]
+
+
+def made(**options):
+    make = {"disk": partial(scene, shapes=partial(disks, size=32)), "grain": partial(textured, texture=grain, size=32)}
+    data = Generated(make, count=2, **options)
+    data.setup("test")
+    return list(data.test_dataloader())
+
+
+def test_what_is_made_is_made_anew_from_its_seed():
+    items = made()
+    assert [item["name"] for item in items] == [["disk 1"], ["disk 2"], ["grain 1"], ["grain 2"]]
+    images = [item["inputs"]["image"] for item in items]
+    assert not torch.equal(images[0], images[1])
+    assert all(torch.equal(a, b["inputs"]["image"]) for a, b in zip(images, made(), strict=True))
+    assert not torch.equal(images[0], made(seed=1)[0]["inputs"]["image"])
+    together = made(batch_size=2)
+    assert together[0]["name"] == ["disk 1", "disk 2"] and together[0]["inputs"]["points"].shape[0] == 2
+    assert torch.equal(together[1]["inputs"]["image"], torch.cat(images[2:]))
 
 
 # errors

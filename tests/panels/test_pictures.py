@@ -6,7 +6,8 @@ import torch
 from PIL import Image
 
 from tavtorch import Solution, Stop
-from tavtorch.panels.pictures import convergence, marked, picture, restored
+from tavtorch.image.split import Split
+from tavtorch.panels.pictures import convergence, marked, parts, picture, restored
 
 
 def pixels(url):
@@ -54,3 +55,21 @@ def test_the_road_is_drawn(monkeypatch):
     convergence(half, {"image": torch.rand(1, 1, 2, 2)})
     ((steps, gaps),) = drawn
     np.testing.assert_allclose(gaps, 0.5 ** np.array(steps, dtype=float), atol=1e-30)
+
+
+def test_what_is_shown_of_a_split():
+    image = torch.rand(1, 1, 8, 8)
+    split = Split(image, 0 * image)
+    batch = {"inputs": {"image": image}, "truth": {"structure": image, "texture": 0 * image}}
+    panels = parts(split, batch)
+    assert [panel.caption for panel in panels] == [
+        "image",
+        "structure",
+        "texture, around mid-grey",
+        "true texture, around mid-grey",
+        "spectrum of the image",
+        "spectrum of the structure",
+        "spectrum of the texture",
+    ]
+    assert (pixels(panels[2].picture) == 128).all()
+    assert len(parts(split, {"inputs": {"image": image}})) == 6
