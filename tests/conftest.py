@@ -1,6 +1,10 @@
 """Fixtures that every test file may ask for."""
 
+import os
 from pathlib import Path
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # processes share the cores: threads that wait for each other slow all of them
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import torch
