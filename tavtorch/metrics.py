@@ -9,6 +9,7 @@ from torch import Tensor
 from torchmetrics.functional.audio import scale_invariant_signal_distortion_ratio, signal_noise_ratio
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
+from tavtorch.audio.match import Match
 from tavtorch.audio.sonogram import spectrum, waveform
 from tavtorch.image.contours import distance, fill
 from tavtorch.image.split import Split, correlation
@@ -157,6 +158,25 @@ def force(output: Tensor | Solution, batch: dict[str, Any]) -> dict[str, Tensor]
     if isinstance(output, Solution):
         columns |= {f"force/{field}": getattr(output, field) for field in _WENT}
     return columns
+
+
+def recognition(output: list[list[Match]], batch: dict[str, Any]) -> dict[str, Tensor]:
+    """Was the song of a clip named? By the noise on it, as 0 or 1, whose mean is a share.
+
+    - `recall@1`: the best answer is the right song, whatever its score;
+    - `recall`: and it was accepted;
+    - `unknown accepted`: an answer was accepted although the library has no such song.
+    """
+    (noise,) = set(batch["noise"])
+    best = [answers[0] if answers else None for answers in output]
+    right = torch.tensor([a is not None and a.name == song for a, song in zip(best, batch["song"], strict=True)])
+    accepted = torch.tensor([a is not None and a.accepted for a in best])
+    known = torch.tensor([song != "" for song in batch["song"]])
+    return {
+        f"{noise}/recall@1": torch.where(known, right.float(), torch.nan),
+        f"{noise}/recall": torch.where(known, (right & accepted).float(), torch.nan),
+        f"{noise}/unknown accepted": torch.where(known, torch.nan, accepted.float()),
+    }
 
 
 def iou(mask: Bool[Tensor, "b m h w"], truth: Bool[Tensor, "b m h w"]) -> Float[Tensor, "b"]:

@@ -87,7 +87,7 @@ def render(
         average=average,
         whats=whats(table),
         rows=rows,
-        columns=[column for column in rows[0] if column != "name"] if rows else [],
+        columns=list(dict.fromkeys(column for row in rows for column in row if column != "name")),
         errors=errors,
         curves=curves(history) if len(history) > 1 else None,
         exhibits=exhibits,

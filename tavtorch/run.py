@@ -109,6 +109,7 @@ def _quieten() -> None:
         ".*does not have many workers",
         ".*smaller than the logging interval",
         ".*exists and is not empty",
+        ".*predict returned None",
         "Be aware",
     ):
         warnings.filterwarnings("ignore", message)

@@ -120,7 +120,8 @@ class Task(L.LightningModule):
         output = self(**batch["inputs"])
         scores = self.score(output, batch)
         for i, name in enumerate(batch["name"]):
-            self.rows.append({"name": name, **{measure: float(values[i]) for measure, values in scores.items()}})
+            row = {measure: float(values[i]) for measure, values in scores.items()}
+            self.rows.append({"name": name} | row)
         return output
 
     def on_test_epoch_end(self) -> None:
@@ -156,9 +157,9 @@ class Task(L.LightningModule):
 def averages(rows: Sequence[Row], average: Callable[[Any], Any]) -> dict[str, float]:
     """Each column's average over the rows that have a number there; NaN where none has."""
     table = {}
-    for column in rows[0] if rows else ():
+    for column in dict.fromkeys(column for row in rows for column in row):
         if column != "name":
-            values = np.array([row[column] for row in rows], dtype=float)
+            values = np.array([row.get(column, math.nan) for row in rows], dtype=float)
             known = values[np.isfinite(values)]
             table[column] = float(average(known)) if len(known) else math.nan
     return table

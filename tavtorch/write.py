@@ -1,6 +1,8 @@
 """Predictions to files, each written whole or not at all, with an account at the end."""
 
+import csv
 import logging
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,10 @@ import lightning as L
 import numpy as np
 from torch import Tensor
 
+from tavtorch.audio.landmarks import Landmarks
+from tavtorch.audio.library import Library
+from tavtorch.audio.match import Match
+from tavtorch.audio.setlist import Track
 from tavtorch.data.batches import Batch, alone
 from tavtorch.data.files import Picture, whole, write_audio, write_picture
 from tavtorch.image.contours import fill
@@ -37,21 +43,26 @@ class Write(L.Callback):
     def on_predict_batch_end(
         self, trainer: L.Trainer, task: L.LightningModule, output: Any, batch: Batch, *_: int
     ) -> None:
+        assert isinstance(task, Task)
         for i, name in enumerate(batch.get("name", ())):
             try:
                 self.save(self.folder / name, alone(output, i), alone(batch, i))
+            except ValueError as error:
+                task.errors[name] = f"{name}: {error}"
             except OSError as error:
                 raise ValueError(
                     f"{self.folder / name}: cannot be written ({error}). What was written is whole; make room or "
                     "choose another folder with hydra.run.dir=..., and run again to do the rest."
                 ) from error
-            self.written += 1
+            else:
+                self.written += 1
 
     def on_predict_end(self, trainer: L.Trainer, task: L.LightningModule) -> None:
         assert isinstance(task, Task)
         written = everyones(self.written, sum)
         if trainer.is_global_zero:
-            log.info("%d written to %s, %d failed.", written, self.folder, len(task.errors))
+            where = f" to {self.folder}" if self.folder.exists() else ""  # a library is elsewhere
+            log.info("%d written%s, %d failed.", written, where, len(task.errors))
 
 
 def write_stems(place: Path, output: Tensor, batch: Batch, *, stems: Sequence[str], suffix: str = ".wav") -> None:
@@ -91,3 +102,31 @@ def write_contours(place: Path, output: Solution, batch: Batch) -> None:
         write_picture(folder / "mask.png", Picture(mask.float()))
         points = output.value[0].reshape(-1, 2).cpu().numpy()
         np.savetxt(folder / "contour.csv", points, fmt="%.3f", delimiter=",", header="x,y", comments="")
+
+
+def write_song(place: Path, output: Landmarks, batch: Batch, *, library: Library) -> None:
+    """Into the library instead of a file, under the item's name."""
+    library.add(batch["name"][0], output, path=batch["path"][0])
+
+
+def write_answers(place: Path, output: list[list[Match | Track]], batch: Batch) -> None:
+    """What was recognised as `<place>.csv`, a line an answer, and as a line of the log."""
+    (answers,) = output
+    lines = [type(answer)._fields for answer in answers[:1]] + [tuple(answer) for answer in answers]
+    with whole(place.parent / f"{place.name}.csv") as part, part.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(lines)
+    for answer in answers:
+        log.info("%s: %s", batch["name"][0], _said(answer))
+    if not answers:
+        log.info("%s: nothing that the library knows", batch["name"][0])
+
+
+def _said(answer: Match | Track) -> str:
+    if isinstance(answer, Track):
+        return f"{_clock(answer.start)} to {_clock(answer.stop)}: {answer.name}, score {answer.score:.1f}"
+    sure = "" if answer.accepted else ", but not surely"
+    return f"{answer.name} from {_clock(answer.offset)} on{sure}, score {answer.score:.1f}"
+
+
+def _clock(seconds: float) -> str:
+    return f"{int(seconds // 60)}:{seconds % 60:04.1f}" if math.isfinite(seconds) else "an unknown time"

@@ -1,9 +1,20 @@
 import pytest
 import torch
 
-from tavtorch import Solution, circle
+from tavtorch import Match, Solution, circle, fill
 from tavtorch.image.split import Split
-from tavtorch.metrics import bss_eval, hausdorff, ideal_ratio_mask, iou, restoration, separation, splitting
+from tavtorch.metrics import (
+    bss_eval,
+    force,
+    hausdorff,
+    ideal_ratio_mask,
+    iou,
+    recognition,
+    restoration,
+    segmentation,
+    separation,
+    splitting,
+)
 
 STEMS = ["vocals", "accompaniment"]
 
@@ -133,3 +144,31 @@ def test_a_split_is_scored_by_its_texture():
     assert splitting(Split(structure, structure), {"inputs": {}})["structure/correlation"].tolist() == pytest.approx(
         [1, 1]
     )
+
+
+def test_a_segmentation_is_scored_against_its_masks():
+    points = torch.stack((circle((10, 10), 5, 50)[0], circle((20, 20), 4, 50)[0]))[None]
+    truth = fill(points, (32, 32))
+    one = torch.ones(1, 2)
+    batch = {"inputs": {"image": torch.rand(1, 1, 32, 32), "points": points + 20.0}, "truth": truth}
+    scores = segmentation(Solution(points, 5 * one, one, torch.tensor([[True, False]])), batch)
+    assert scores["result/iou"].tolist() == [1] and scores["start/iou"].item() < 0.1
+    assert scores["result/converged"].tolist() == [0.5] and scores["result/iterations"].tolist() == [5]
+
+
+def test_the_reach_of_a_force():
+    field = torch.zeros(2, 2, 4, 4)
+    field[0, 0, :2] = 1.0
+    field[1] = 1.0
+    assert force(field, {})["force/reach"].tolist() == [0.5, 1.0]
+
+
+def test_a_song_is_named_and_accepted_or_refused():
+    right, unsure, wrong = (
+        Match(*m) for m in (("a", 0.0, 9, 9.0, True), ("a", 0.0, 3, 3.0, False), ("b", 0.0, 9, 9.0, True))
+    )
+    batch = {"noise": ["white"] * 5, "song": ["a", "a", "a", "", ""]}
+    scores = recognition([[right], [unsure], [wrong], [wrong], []], batch)
+    assert scores["white/recall@1"].nanmean().item() == pytest.approx(2 / 3)
+    assert scores["white/recall"].nanmean().item() == pytest.approx(1 / 3)
+    assert scores["white/unknown accepted"].nanmean().item() == 0.5

@@ -1,13 +1,26 @@
+from functools import partial
+
 import lightning as L
+import numpy as np
 import pytest
 import torch
 
+from tavtorch import Library, circle, fill, fingerprint_stream, kass_force, recognise, segment
 from tavtorch.data.batches import loader
 from tavtorch.data.files import Picture, read_audio, read_picture, write_audio, write_picture
-from tavtorch.data.folder import PICTURE, RECORDING, Files, Folder
+from tavtorch.data.folder import PICTURE, RECORDING, STREAM, Files, Folder, encircled
 from tavtorch.image.split import Split
 from tavtorch.task import Task
-from tavtorch.write import Write, write_image, write_parts, write_stems
+from tavtorch.write import (
+    Write,
+    write_answers,
+    write_contours,
+    write_field,
+    write_image,
+    write_parts,
+    write_song,
+    write_stems,
+)
 
 
 def halves(wave, sample_rate):
@@ -60,14 +73,14 @@ def test_a_bad_file_is_told_and_the_others_are_done(recordings, tmp_path):
     assert "c.wav: not a recording" in errors["c"]
 
 
-def test_a_stop_in_the_middle_leaves_whole_songs_only(recordings, tmp_path):
+def test_a_result_that_cannot_be_told_leaves_whole_songs_only(recordings, tmp_path):
     def dies_between_stems(place, output, batch):
         if batch["name"] == ["a"]:
             return save(place, output, batch)
         return write_stems(place, output[:, :1], batch, stems=["vocals", "rest"])  # fails after the first stem
 
-    with pytest.raises(ValueError, match="shorter|longer|argument"):
-        predict(recordings, tmp_path / "out", dies_between_stems)
+    written, errors = predict(recordings, tmp_path / "out", dies_between_stems)
+    assert written == 1 and errors.keys() == {"live/b"}
     assert sorted(path.name for path in (tmp_path / "out").rglob("*.wav")) == ["rest.wav", "vocals.wav"]
     assert predict(recordings, tmp_path / "out")[0] == 1
 
@@ -132,3 +145,44 @@ def test_the_parts_of_a_split_are_two_pictures(pictures, tmp_path):
     parts = {path.stem: read_picture(path).image for path in (tmp_path / "out/b").iterdir()}
     assert torch.allclose(parts["structure"], read_picture(pictures / "b.tif").image, atol=1e-4)
     assert torch.allclose(parts["texture"], torch.tensor(0.5), atol=1e-4)
+
+
+def test_a_force_is_an_array(pictures, tmp_path):
+    predict(pictures / "b.tif", tmp_path / "out", write_field, kass_force, PICTURE)
+    assert np.load(tmp_path / "out/b.npy").shape == (2, 6, 8)
+
+
+def test_a_contour_is_a_table_and_a_mask(tmp_path):
+    disk = fill(circle((16, 16), 8, 64), (33, 33))[0].float()
+    write_picture(tmp_path / "disk.png", Picture(disk))
+    predict(tmp_path / "disk.png", tmp_path / "out", write_contours, segment, encircled(n=80))
+    assert (read_picture(tmp_path / "out/disk/mask.png").image - disk).abs().mean() < 0.03
+    lines = (tmp_path / "out/disk/contour.csv").read_text().splitlines()
+    assert lines[0] == "x,y" and len(lines) == 81
+
+
+# music
+
+
+def test_songs_into_a_library_and_out_again(tmp_path, caplog):
+    songs = {name: 0.1 * torch.randn(1, 20 * 8000).cumsum(-1).diff(n=1) for name in ("one", "two")}
+    for name, wave in songs.items():
+        write_audio(tmp_path / f"in/{name}.wav", wave, 8000)
+    write_audio(tmp_path / "in/silence.wav", torch.zeros(1, 8000), 8000)
+    write_audio(tmp_path / "clip.wav", songs["two"][:, 5 * 8000 : 11 * 8000], 8000)
+    write_audio(tmp_path / "mix.wav", torch.cat((songs["two"], songs["one"]), 1), 8000)
+    write_audio(tmp_path / "noise.wav", torch.randn(1, 6 * 8000), 8000)
+    library = Library(tmp_path / "library.sqlite")
+    shelve = partial(write_song, library=library)
+    written, errors = predict(tmp_path / "in", tmp_path / "none", shelve, fingerprint_stream, STREAM)
+    assert written == 2 and "no peaks" in errors["silence"] and len(library) == 2
+    ask = {"save": write_answers, "op": partial(recognise, library=library), "media": RECORDING}
+    answers = {}
+    with caplog.at_level("INFO", "tavtorch"):
+        for name in ("clip", "mix", "noise"):
+            predict(tmp_path / f"{name}.wav", tmp_path / "out", **ask)
+            answers[name] = (tmp_path / f"out/{name}.csv").read_text().splitlines()
+    assert answers["clip"][0] == "name,offset,votes,score,accepted" and answers["clip"][1].startswith("two,4.99")
+    assert [line.split(",")[0] for line in answers["mix"]] == ["name", "two", "one"]
+    assert "clip: two from 0:05.0 on" in caplog.text and "mix: 0:00.0 to 0:2" in caplog.text
+    assert "noise: nothing that" in caplog.text or "but not surely" in caplog.text

@@ -10,6 +10,7 @@ from itertools import groupby
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
@@ -62,6 +63,11 @@ def share(count: int, place: tuple[int, int]) -> range:
     return range(rank, count, world)
 
 
+def own_generator(seed: int, i: int) -> torch.Generator:
+    """Item `i`'s own random numbers: the same in any order, batch and number of processes."""
+    return torch.Generator().manual_seed(int(np.random.default_rng((seed, i)).integers(2**63)))
+
+
 def together(items: Sequence[Item]) -> Batch:
     """Items of one shape as a batch; those that could not be read are in its `errors` alone."""
     batch: Batch = {"errors": {item["name"]: item["error"] for item in items if "error" in item}}
@@ -73,9 +79,11 @@ def together(items: Sequence[Item]) -> Batch:
 
 
 def alone(of: Any, i: int) -> Any:
-    """Item `i` of a batch, or of what an op gave for it, as a batch of one."""
+    """Item `i` of a batch, or of what an op gave for it, as a batch of one. A list has one element an item."""
     if isinstance(of, dict) and "errors" in of:
         return {key: value[i : i + 1] if isinstance(value, list) else alone(value, i) for key, value in of.items()}
+    if isinstance(of, list):
+        return of[i : i + 1]
     return tree_map(lambda leaf: leaf[i : i + 1] if isinstance(leaf, Tensor) else leaf, of)
 
 

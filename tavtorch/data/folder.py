@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from tavtorch.data.batches import Item, loader, place
-from tavtorch.data.files import AUDIO, PICTURES, picture_size, read_audio, read_picture
+from tavtorch.data.files import AUDIO, PICTURES, audio_info, picture_size, read_audio, read_picture
 from tavtorch.image.contours import circle
 from tavtorch.image.inpaint_tv import hole_from_color
 
@@ -111,8 +111,19 @@ def recording(path: Path) -> Item:
     return {"inputs": {"wave": wave[None], "sample_rate": sample_rate}}
 
 
+def stream(path: Path) -> Item:
+    """A recording of any length, to be read piece by piece: `read(start, frames)` gives `(c, frames)`."""
+    sample_rate, _, length = audio_info(path)
+
+    def read(start: int, frames: int) -> Tensor:
+        return read_audio(path, start, frames)[0]
+
+    return {"inputs": {"read": read, "length": length, "sample_rate": sample_rate}, "path": str(path)}
+
+
 PICTURE = Media("picture", PICTURES, picture, picture_size)
 RECORDING = Media("recording", AUDIO, recording, lambda path: path)  # lengths differ: each is a batch of its own
+STREAM = RECORDING._replace(read=stream)
 
 
 def holed(*, color: Sequence[float] | None = None, tolerance: float = 0.1, holes: str | None = None) -> Media:

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Generator, Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from tavtorch.data.batches import Item, loader, place
+from tavtorch.data.batches import Item, loader, own_generator, place
 from tavtorch.data.files import PICTURES, read_picture
 from tavtorch.data.folder import find
 from tavtorch.data.synthetic.shapes import Scene
@@ -95,7 +95,7 @@ class Made(Dataset[Item]):
 
     def __getitem__(self, i: int) -> Item:
         name, number = self.names[i]
-        return {"name": f"{name} {number + 1}", **self.make[name](_generator(self.seed, i))}
+        return {"name": f"{name} {number + 1}", **self.make[name](own_generator(self.seed, i))}
 
 
 def scene(generator: Generator, *, shapes: Callable[..., Scene]) -> Item:
@@ -122,7 +122,7 @@ class Damaged(Dataset[Item]):
             image = self.truth(i)
         except ValueError as error:
             return {"name": name, "error": str(error)}
-        return {"name": name, "inputs": self.damage(image, _generator(self.seed, i)), "truth": image}
+        return {"name": name, "inputs": self.damage(image, own_generator(self.seed, i)), "truth": image}
 
     def truth(self, i: int) -> Float[Tensor, "1 c h w"]:
         source = self.sources[i]
@@ -218,11 +218,6 @@ def blotted(
 def _without(image: Tensor, hole: Bool[Tensor, "b 1 h w"]) -> dict[str, Tensor]:
     """What is missing is black, so that nothing can be learned from it."""
     return {"image": image.masked_fill(hole, 0), "hole": hole}
-
-
-def _generator(seed: int, i: int) -> Generator:
-    """Item `i`'s own source of random numbers."""
-    return Generator().manual_seed(int(np.random.default_rng((seed, i)).integers(2**63)))
 
 
 def _only_test(stage: str) -> None:

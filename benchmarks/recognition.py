@@ -1,0 +1,311 @@
+"""How well and how fast songs are recognised: `uv run benchmarks/recognition.py DATA`, DATA holding music/ and speech/.
+
+Thirty songs, drawn by a fixed seed, are left out of the library; 200 clips a row are cut from the others and 200 from
+those thirty, at random places. Recall@1: the best match is the right song. "at 2 %": and its score is above that of
+all but 2 % of the clips of unknown songs under the same noise. "accepted": as the default threshold has it, the same
+for all rows, with the share of unknown clips that it accepts. `--big` adds 1e8 landmarks, `--tables` picks tables.
+"""
+
+import argparse
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torchaudio.functional import add_noise, resample
+
+from tavtorch import COURSE, Library, Peaks, Recipe, fingerprint
+from tavtorch.audio.index import Index
+from tavtorch.data.files import read_audio
+
+RATE = 8000
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+NOISES = ("clean", "speech", "white", "white -5 dB", "babble", "speech + white")
+
+
+def recordings(folder):
+    """Name to mono wave at 8 kHz."""
+    waves = {}
+    for path in sorted(folder.glob("*.ogg")):
+        wave, rate = read_audio(path)
+        waves[path.stem] = resample(wave.mean(0), rate, RATE)
+    return waves
+
+
+def cut(waves, seconds, count, generator):
+    """Clips at random places of random songs, none silent: waves, songs, starts in seconds."""
+    clips, songs, starts, length = [], [], [], round(seconds * RATE)
+    while len(clips) < count:
+        song = int(torch.randint(len(waves), (), generator=generator))
+        spare = len(waves[song]) - length
+        if spare > 0:
+            start = int(torch.randint(spare, (), generator=generator))
+            clip = waves[song][start : start + length]
+            if clip.square().mean() > 1e-6:
+                clips.append(clip)
+                songs.append(song)
+                starts.append(start / RATE)
+    return torch.stack(clips), songs, starts
+
+
+def noisy(clips, speech, generator):
+    """The clips under each noise, at 0 dB where nothing else is said."""
+    n, length = clips.shape
+
+    def talker():
+        begins = torch.randint(len(speech) - length, (n,), generator=generator)
+        return torch.stack([speech[i : i + length] for i in begins])
+
+    def add(wave, noise, snr=0.0):
+        return add_noise(wave, noise, torch.full((n,), snr))
+
+    white, one = torch.randn(n, length, generator=generator), talker()
+    babble = sum(talker() for _ in range(5))
+    both = add(clips, one) + add(clips, white) - clips
+    return dict(
+        zip(
+            NOISES,
+            (clips, add(clips, one), add(clips, white), add(clips, white, -5.0), add(clips, babble), both),
+            strict=True,
+        )
+    )
+
+
+def ask(library, waves, recipe=None, **options):
+    """Name and score of the best match of each clip."""
+    answers = []
+    for some in waves.split(50):
+        marks = fingerprint(some[:, None].to(DEVICE), RATE, recipe, verify=recipe is None)
+        answers += library.recognise(marks, **options)
+    best = [matches[0][::3] if matches else ("", 0.0) for matches in answers]
+    return np.array([name for name, _ in best]), np.array([score for _, score in best])
+
+
+def row(library, names, songs, known, unknown, recipe=None, **options):
+    """Recall@1, recall at 2 %, recall accepted, unknown accepted: in percent."""
+    found, score = ask(library, known, recipe, **options)
+    other = ask(library, unknown, recipe, **options)[1]
+    right = found == np.array([names[i] for i in songs])
+    limit = np.sort(other)[::-1][len(other) // 50]  # the fifth of 200: four are above
+    return [100 * x.mean() for x in (right, right & (score > limit), right & (score >= 5), other >= 5)]
+
+
+def table(title, cells):
+    print(f"\n{title}\n{'':26}" + "".join(f"{noise:>19}" for noise in NOISES))
+    for name, values in cells.items():
+        print(f"{name:26}" + "".join(f"{value:>19}" for value in values), flush=True)
+
+
+def recall(data, recipe, seconds, seed, **options):
+    """One row: for each noise recall@1 (at 2 %), and what the default threshold does."""
+    library, names, inside, outside, speech = data[recipe]
+    generator = torch.Generator().manual_seed(seed)
+    clips, songs, _ = cut(inside, seconds, 200, generator)
+    strangers, _, _ = cut(outside, seconds, 200, generator)
+    known, unknown = noisy(clips, speech, generator), noisy(strangers, speech, generator)
+    return [row(library, names, songs, known[x], unknown[x], recipe, **options) for x in NOISES]
+
+
+def index(songs, recipe):
+    library = Library("sqlite://", recipe=recipe, device=DEVICE)
+    for name, wave in songs.items():
+        library.add(name, fingerprint(wave[None, None].to(DEVICE), RATE, recipe, verify=False))
+    return library
+
+
+def through(wave, *arguments):
+    """A wave through ffmpeg."""
+    raw = ["-f", "f32le", "-ar", str(RATE), "-ac", "1"]
+    command = ["ffmpeg", "-v", "error", *raw, "-i", "-", *arguments, *raw, "-"]
+    out = subprocess.run(command, input=wave.numpy().tobytes(), capture_output=True, check=True).stdout
+    return torch.from_numpy(np.frombuffer(out, "<f4").copy())
+
+
+def changed(wave, change):
+    """A clip played or coded otherwise."""
+    if change == "MP3, 64 kbit/s":
+        with tempfile.NamedTemporaryFile(suffix=".mp3") as file:
+            raw = ["-f", "f32le", "-ar", str(RATE), "-ac", "1", "-i", "-"]
+            command = ["ffmpeg", "-v", "error", "-y", *raw, "-ar", "44100", "-b:a", "64k", file.name]
+            subprocess.run(command, input=wave.numpy().tobytes(), check=True)
+            return through(wave[:0], "-f", "mp3", "-i", file.name, "-map", "1:a")[: len(wave)]
+    kind, factor = change
+    faster = f"asetrate={round(RATE * factor)},aresample={RATE}"
+    filters = {"tempo": f"atempo={factor}", "speed": faster, "pitch": f"{faster},atempo={1 / factor}"}
+    return through(wave, "-af", filters[kind])
+
+
+def changes(data, count=100):
+    """Recall@1 and accepted at 10 s clean under changes of tempo, pitch and both, and coding."""
+    library, names, inside, _, _ = data[None]
+    clips, songs, _ = cut(inside, 10, count, torch.Generator().manual_seed(5))
+    truth = np.array([names[i] for i in songs])
+    print(f"\n10 s, clean, {count} clips: recall@1 / accepted")
+    kinds = [(kind, factor) for kind in ("tempo", "pitch", "speed") for factor in (0.98, 1.02)]
+    for change in [None, "MP3, 64 kbit/s", *kinds]:
+        pieces = [changed(clip, change) if change else clip for clip in clips]
+        answers = [ask(library, piece[None]) for piece in pieces]
+        right = np.array([name[0] for name, _ in answers]) == truth
+        sure = right & (np.array([score[0] for _, score in answers]) >= 5)
+        print(f"{change or 'as it is'!s:26}{100 * right.mean():6.1f} / {100 * sure.mean():.1f}", flush=True)
+
+
+def least(run, repeats=5):
+    """Least seconds and CPU seconds of some runs."""
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter(), time.process_time()
+        run()
+        if DEVICE == "cuda":
+            torch.cuda.synchronize()
+        times.append((time.perf_counter() - start[0], time.process_time() - start[1]))
+    return min(a for a, _ in times), min(b for _, b in times)
+
+
+def speed(data, songs):
+    library, _, inside, _, speech = data[None]
+    wave = torch.cat(list(songs.values()))[: 600 * RATE]
+    print(f"\n{torch.get_num_threads()} threads, {DEVICE}; wall clock (and CPU seconds)")
+    for rate in (8000, 44100):
+        song = wave if rate == RATE else torch.randn(600 * rate)
+        song = song[None, None].to(DEVICE)
+        wall, cpu = least(lambda song=song, rate=rate: fingerprint(song, rate, verify=False), 3)
+        print(f"fingerprint 10 minutes at {rate} Hz    {600 / wall:8.0f} x real time ({600 / cpu:.0f})")
+    clips, _, _ = cut(inside, 5, 50, torch.Generator().manual_seed(0))
+    clips = noisy(clips, speech, torch.Generator().manual_seed(0))["speech + white"][:, None].to(DEVICE)
+    wall, cpu = least(lambda: library.recognise(fingerprint(clips[:1], RATE)))
+    print(f"one clip of 5 s, both noises       {1000 * wall:8.1f} ms ({1000 * cpu:.1f})")
+    wall, cpu = least(lambda: library.recognise(fingerprint(clips, RATE)))
+    print(f"the same in a batch of 50          {1000 * wall / 50:8.1f} ms a clip ({1000 * cpu / 50:.1f})")
+    if DEVICE == "cuda":
+        many = clips.repeat(20, 1, 1)
+        print(
+            f"a batch of 1,000 clips             {least(lambda: library.recognise(fingerprint(many, RATE)))[0]:8.2f} s"
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        stored = Library(Path(folder) / "songs.db")
+        for name, song in songs.items():
+            stored.add(name, fingerprint(song[None, None].to(DEVICE), RATE, verify=False))
+        hours = sum(len(song) for song in songs.values()) / RATE / 3600
+        megabytes = (Path(folder) / "songs.db").stat().st_size / 1e6
+        print(f"database                           {megabytes / hours:8.2f} MB an hour")
+
+
+def big(songs, rows=10**8):
+    """Real songs again and again, each time at another pitch and tempo, until there are so many landmarks."""
+    recipe, generator = Recipe(), torch.Generator().manual_seed(0)
+    tables = [fingerprint(song[None, None], RATE, verify=False) for song in songs.values()]
+    index, wanted, copies = Index(recipe, DEVICE), rows // 10, 0
+
+    def copy(marks, original):
+        peaks = Peaks(*(field[0] for field in marks.peaks))
+        if original:
+            return peaks
+        frequency, time = 0.7 + 0.6 * torch.rand(2, generator=generator)
+        moved = (peaks.frequency * frequency).round().long().clamp(8, 1024), (peaks.time * time).round().long()
+        return Peaks(*(torch.where(peaks.rank < 0, -1, x) for x in (moved[1], moved[0])), peaks.rank)
+
+    while len(index) < rows:
+        some = []
+        while sum(int((p.rank < recipe.paired).sum()) for _, p, _ in some) * 5 < min(wanted, rows - len(index)) + 1:
+            for marks in tables:
+                some.append((copies, copy(marks, copies < len(tables)), 1 + round(1.3 * marks.frames)))
+                copies += 1
+        index.extend(some)
+    library = Library("sqlite://", device=DEVICE)
+    library._index, library._names = index, {i: str(i % len(tables)) for i in range(copies)}
+    library._seen = library._store.version()
+    clips, which, _ = cut(list(songs.values()), 5, 40, torch.Generator().manual_seed(1))
+    noise = torch.randn(clips.shape, generator=generator)
+    print(f"\n{len(index):.2e} landmarks, {copies} songs, {index.end * recipe.seconds / 3600:.0f} hours with gaps")
+    for name, waves in (("clean", clips), ("white", add_noise(clips, noise, torch.zeros(len(clips))))):
+        marks = [fingerprint(wave[None, None], RATE) for wave in waves]
+        answers, times = [], []
+        for mark in marks:
+            start = time.perf_counter()
+            answers.append(library.recognise(mark)[0])
+            times.append(time.perf_counter() - start)
+        right = 100 * np.mean([bool(a) and a[0].name == str(i) for a, i in zip(answers, which, strict=True)])
+        least_, median = 1000 * min(times), 1000 * np.median(times)
+        print(f"5 s {name:8} recall@1 {right:.1f} %, a query takes {median:.0f} ms (median), {least_:.0f} ms (least)")
+
+
+def chromaprint(wave):
+    """Fingerprint of AcoustID, 32 bits about eight times a second."""
+    command = ["ffmpeg", "-v", "error", "-f", "f32le", "-ar", str(RATE), "-ac", "1", "-i", "-"]
+    command += ["-f", "chromaprint", "-fp_format", "raw", "-"]
+    return np.frombuffer(subprocess.run(command, input=wave.numpy().tobytes(), capture_output=True).stdout, "<u4")
+
+
+def chromaprints(data, seconds, seed):
+    """One row of the peer: every clip against every place of every song, by the least mean of differing bits."""
+    _, _, inside, outside, speech = data[None]
+    stored = [chromaprint(wave) for wave in inside]
+    generator = torch.Generator().manual_seed(seed)
+    clips, songs, _ = cut(inside, seconds, 200, generator)
+    strangers, _, _ = cut(outside, seconds, 200, generator)
+    known, unknown = noisy(clips, speech, generator), noisy(strangers, speech, generator)
+
+    def nearest(wave):
+        clip = chromaprint(wave)
+        windows = (
+            np.lib.stride_tricks.sliding_window_view(song, len(clip)) for song in stored if len(song) >= len(clip)
+        )
+        bits = [np.bitwise_count(window ^ clip).mean(1).min() for window in windows]
+        return int(np.argmin(bits)), -min(bits)
+
+    cells = []
+    for noise in NOISES:
+        found = [nearest(wave) for wave in known[noise]]
+        limit = sorted(nearest(wave)[1] for wave in unknown[noise])[-1 - 200 // 50]
+        right = np.array([song == i for (song, _), i in zip(found, songs, strict=True)])
+        sure = right & (np.array([score for _, score in found]) > limit)
+        cells.append(f"{100 * right.mean():.1f} ({100 * sure.mean():.1f})")
+    return cells
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--big", action="store_true")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--tables", nargs="*", default=["ours", "course", "peer", "changes", "speed"])
+    arguments = parser.parse_args()
+    music, voices = recordings(arguments.data / "music"), recordings(arguments.data / "speech")
+    speech = torch.cat([voice / voice.square().mean().sqrt() for voice in voices.values()])
+    order = torch.randperm(len(music), generator=torch.Generator().manual_seed(arguments.seed)).tolist()
+    names = [list(music)[i] for i in order]
+    inside = {name: music[name] for name in names[30:]}
+    outside = [music[name] for name in names[:30]]
+    data = {
+        recipe: (index(inside, recipe), list(inside), list(inside.values()), outside, speech)
+        for recipe in ((None, COURSE) if "course" in arguments.tables else (None,))
+    }
+    if "ours" in arguments.tables:
+        rows = {f"{s} s": recall(data, None, s, arguments.seed) for s in (3, 5, 10, 15)}
+        table("ours: recall@1 (at 2 %)", {s: [f"{a:.1f} ({b:.1f})" for a, b, _, _ in r] for s, r in rows.items()})
+        accepted = {s: [f"{c:.1f} / {d:.1f}" for *_, c, d in r] for s, r in rows.items()}
+        table("ours, score at least 5: right and accepted / unknown and accepted", accepted)
+    if "course" in arguments.tables:
+        asked = {"vote": "count", "tolerance": 0, "neighbours": 5}, {"pitches": (), "tolerance": 0, "neighbours": 5}
+        rows = {
+            f"{s} s, by {name}": [f"{a:.1f} ({b:.1f})" for a, b, *_ in recall(data, COURSE, s, arguments.seed, **how)]
+            for s in (5, 15)
+            for name, how in zip(("count", "offset"), asked, strict=True)
+        }
+        table("the course's recipe: recall@1 (at 2 %)", rows)
+    if "peer" in arguments.tables:
+        rows = {f"{s} s": chromaprints(data, s, arguments.seed) for s in (5, 10)}
+        table("chromaprint, exhaustive: recall@1 (at 2 %)", rows)
+    if "changes" in arguments.tables:
+        changes(data)
+    if "speed" in arguments.tables:
+        speed(data, inside)
+    if arguments.big:
+        big(inside)
+
+
+if __name__ == "__main__":
+    main()
