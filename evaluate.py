@@ -13,6 +13,10 @@
     python evaluate.py task=separate data=folder data.root=PATH run=predict ckpt=...
                                               a recording, or a folder of them, through the op: results in
                                               runs/separate/predictions; files that have theirs are passed over
+    python evaluate.py task=fingerprint data=music data.root=PATH run=predict
+                                              songs into the library runs/library.sqlite
+    python evaluate.py task=recognise data=clips data.root=PATH run=predict
+                                              the song of a clip, or the tracks of a long recording
     python evaluate.py ... metrics=bss_eval   BSS-eval v4 instead (pip install 'tavtorch[museval]'; minutes a song)
     python evaluate.py ... trainer.devices=2 trainer.strategy=ddp
                                               on several processes, each file once

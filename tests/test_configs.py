@@ -47,13 +47,14 @@ def bind(node, path):
 @pytest.mark.parametrize("script", ["train", "evaluate"])
 @pytest.mark.parametrize(("group", "choice"), CHOICES)
 def test_every_choice_binds(script, group, choice):
-    if (script, choice) == ("train", "folder"):
+    if script == "train" and choice in ("folder", "clips"):
         pytest.skip("a folder has no truth to train with")
     if group == "callbacks" and choice != {"train": "train", "evaluate": "evaluate"}[script]:
         pytest.skip("of the other script")
     config = composed(script, f"{group}={choice}")
     for node in NODES:
-        bind(OmegaConf.to_container(config[node], resolve=True), node)
+        if config[node] is not None:
+            bind(OmegaConf.to_container(config[node], resolve=True), node)
 
 
 def test_a_misspelt_key_fails():
