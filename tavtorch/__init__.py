@@ -9,6 +9,7 @@ from tavtorch.audio.hpss import Pair as Pair
 from tavtorch.audio.hpss import hpss as hpss
 from tavtorch.audio.hpss import hpss_masks as hpss_masks
 from tavtorch.audio.hpss import separate_hpss as separate_hpss
+from tavtorch.audio.hpss import separate_voice as separate_voice
 from tavtorch.audio.landmarks import COURSE as COURSE
 from tavtorch.audio.landmarks import Landmarks as Landmarks
 from tavtorch.audio.landmarks import Recipe as Recipe

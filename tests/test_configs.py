@@ -9,7 +9,7 @@ from hydra.utils import get_object, instantiate
 from omegaconf import OmegaConf
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
-NODES = ["task", "data", "metrics", "trainer", "callbacks", "logger", "show", "save"]
+NODES = ["task", "data", "metrics", "trainer", "callbacks", "logger", "show", "save", "media"]
 
 
 def choices(group):
@@ -53,7 +53,7 @@ def test_every_choice_binds(script, group, choice):
         pytest.skip("of the other script")
     config = composed(script, f"{group}={choice}")
     for node in NODES:
-        if config[node] is not None:
+        if config.get(node) is not None:
             bind(OmegaConf.to_container(config[node], resolve=True), node)
 
 

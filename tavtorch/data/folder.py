@@ -126,6 +126,16 @@ RECORDING = Media("recording", AUDIO, recording, lambda path: path)  # lengths d
 STREAM = RECORDING._replace(read=stream)
 
 
+def pictures() -> Media:
+    """`PICTURE`, for configurations."""
+    return PICTURE
+
+
+def recordings() -> Media:
+    """`RECORDING`, for configurations."""
+    return RECORDING
+
+
 def holed(*, color: Sequence[float] | None = None, tolerance: float = 0.1, holes: str | None = None) -> Media:
     """Pictures with a hole, which is what is painted in a colour, or white in a mask, or transparent.
 

@@ -16,6 +16,8 @@ from tavtorch.data.batches import Item, loader, own_generator, place
 from tavtorch.data.files import PICTURES, read_picture
 from tavtorch.data.folder import find
 from tavtorch.data.synthetic.shapes import Scene
+from tavtorch.image.contours import fill
+from tavtorch.image.inpaint_tv import hole_from_color
 
 Damage = Callable[[Tensor, Generator], dict[str, Tensor]]
 """What is done to a picture `(1, c, h, w)`: it gives the inputs of an op. The generator is the item's own."""
@@ -204,15 +206,26 @@ def written(
     return _without(image, torch.from_numpy(np.array(page))[None, None])
 
 
-def blotted(
-    image: Float[Tensor, "1 c h w"], generator: Generator, *, box: tuple[float, float, float, float]
+def cut_out(
+    image: Float[Tensor, "1 c h w"], generator: Generator, *, outline: Sequence[Sequence[float]]
 ) -> dict[str, Tensor]:
-    """A rectangle `(left, top, right, bottom)`, in shares of width and height, is lost."""
-    h, w = image.shape[-2:]
-    x, y = (torch.arange(n) / n for n in (w, h))
-    left, top, right, bottom = box
-    inside = ((y >= top) & (y < bottom))[:, None] & ((x >= left) & (x < right))
-    return _without(image, inside[None, None])
+    """What lies within an outline, its corners (x, y) in pixels, is lost."""
+    corners = image.new_tensor(outline)[None]
+    return _without(image, fill(corners, (image.shape[-2], image.shape[-1])))
+
+
+def painted(
+    image: Float[Tensor, "1 3 h w"],
+    generator: Generator,
+    *,
+    outline: Sequence[Sequence[float]],
+    color: Sequence[float] = (1.0, 1.0, 0.0),
+) -> dict[str, Tensor]:
+    """A colour lies over what is within an outline, and tells where the hole is."""
+    corners = image.new_tensor(outline)[None]
+    paint = image.new_tensor(color)[:, None, None]
+    covered = torch.where(fill(corners, (image.shape[-2], image.shape[-1])), paint, image)
+    return {"image": covered, "hole": hole_from_color(covered, color, 0.05)}
 
 
 def _without(image: Tensor, hole: Bool[Tensor, "b 1 h w"]) -> dict[str, Tensor]:

@@ -31,7 +31,9 @@ def inpaint_tv(
     the duality gap finite, hence a certificate.
 
     The gradient in the known pixels of `image`, and in a weight above 0, is that of the minimiser, where there is only
-    one: edges inside of a hole may move freely at no cost. What stands in the hole has no effect and no gradient.
+    one. There are more where an edge, or a level, may move in the hole at no cost: the last pixel, bottom right, for
+    one, lies anywhere between its two neighbours if it is missing. What stands in the hole has no effect and no
+    gradient.
 
     Args:
         image: `f`, `(b, c, h, w)`; any finite values in the hole.

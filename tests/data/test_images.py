@@ -4,9 +4,24 @@ import pytest
 import torch
 
 from tavtorch.data.files import Picture, write_picture
-from tavtorch.data.images import Generated, Images, blotted, bundled, grey, missing, noisy, scene, square, written
+from tavtorch.data.images import (
+    Generated,
+    Images,
+    bundled,
+    cut_out,
+    grey,
+    missing,
+    noisy,
+    painted,
+    scene,
+    square,
+    untouched,
+    written,
+)
 from tavtorch.data.synthetic.shapes import disks
 from tavtorch.data.synthetic.textures import grain, textured
+
+SQUARE = [(100.5, 50.5), (300.5, 50.5), (300.5, 200.5), (100.5, 200.5)]
 
 
 def items(damage, **options):
@@ -59,7 +74,7 @@ def test_square_keeps_what_is_in_the_picture():
 
 @pytest.mark.parametrize(
     ("damage", "share"),
-    [(partial(missing, share=0.5), 0.5), (partial(blotted, box=(0.25, 0.5, 0.75, 1.0)), 0.25), (written, 0.08)],
+    [(partial(missing, share=0.5), 0.5), (partial(cut_out, outline=SQUARE), 0.22), (written, 0.08)],
 )
 def test_what_is_lost_is_black_and_the_rest_is_there(damage, share):
     item = items(damage, names=["cat"], color=True)["cat"]
@@ -68,6 +83,19 @@ def test_what_is_lost_is_black_and_the_rest_is_there(damage, share):
     assert hole.float().mean().item() == pytest.approx(share, abs=0.02)
     assert image[hole.expand_as(image)].eq(0).all()
     assert torch.equal(image[~hole.expand_as(image)], item["truth"][~hole.expand_as(image)])
+
+
+def test_paint_tells_where_the_hole_is():
+    item = items(partial(painted, outline=SQUARE), names=["cat"], color=True)["cat"]
+    hole, expected = item["inputs"]["hole"], torch.zeros(300, 451, dtype=torch.bool)
+    expected[51:201, 101:301] = True
+    assert (hole[0, 0] ^ expected).sum() == 0
+    assert item["inputs"]["image"][0, :, 100, 200].tolist() == [1, 1, 0]
+
+
+def test_a_picture_may_stay_as_it_is():
+    item = items(untouched, names=["camera"])["camera"]
+    assert torch.equal(item["inputs"]["image"], item["truth"])
 
 
 def test_a_folder_of_ones_own(tmp_path):

@@ -4,11 +4,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.restoration import denoise_tv_chambolle
 
-from tavtorch import Stop, gradient
+from tavtorch import Stop, gradient, solve
 from tavtorch.image.tv import rof, total_variation
 
 COUPLINGS = ["joint", "separate", "none"]
 EXACT = Stop(tol=1e-13, max_iter=4000, every=50)
+
+
+@pytest.fixture(autouse=True)
+def eager(monkeypatch):
+    """Many small shapes: to compile for each takes longer than to solve."""
+    monkeypatch.setattr(solve, "COMPILE_AFTER", float("inf"))
 
 
 def noisy(b, c, h, w, dtype=torch.float64, device="cpu"):
@@ -77,20 +83,20 @@ def test_a_constant_is_left_alone():
 # optimality
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=20, deadline=None, derandomize=True)
 @given(
     st.tuples(st.integers(1, 64), st.integers(1, 64)),
     st.integers(1, 2),
     st.sampled_from(COUPLINGS),
     st.sampled_from([torch.float32, torch.float64]),
-    st.lists(st.floats(0, 10), min_size=8, max_size=8),
+    st.lists(st.floats(0, 10), min_size=10, max_size=10),
     st.integers(0, 30),
 )
 def test_the_gap_is_never_below_the_excess(size, channels, coupling, dtype, weights, steps):
-    f = noisy(8, channels, *size, dtype)
+    f = noisy(len(weights), channels, *size, dtype)
     weight = torch.tensor(weights, dtype=dtype)
     found = rof(f, weight, coupling=coupling, stop=Stop(tol=0.0, max_iter=steps, every=30))
-    best = rof(f.double(), weight.double(), coupling=coupling, stop=Stop(tol=1e-8, max_iter=200, every=50)).value
+    best = rof(f.double(), weight.double(), coupling=coupling, stop=Stop(tol=1e-7, max_iter=300, every=50)).value
     reached = energy(found.value, f, weight, coupling)
     rounding = 4 * torch.finfo(dtype).eps * (reached + weight * f.abs().flatten(1).sum(1))
     assert (reached - energy(best, f, weight, coupling) <= found.gap * reached + rounding).all()
@@ -98,7 +104,7 @@ def test_the_gap_is_never_below_the_excess(size, channels, coupling, dtype, weig
 
 @pytest.mark.parametrize("coupling", COUPLINGS)
 def test_the_gap_says_how_far_the_energy_is(coupling):
-    f, weight = noisy(2, 3, 30, 20), 0.1 * torch.rand(2, 1, 30, 20, dtype=torch.float64)
+    f, weight = noisy(2, 3, 15, 12), 0.1 * torch.rand(2, 1, 15, 12, dtype=torch.float64)
     best = energy(rof(f, weight, coupling=coupling, stop=EXACT).value, f, weight, coupling)
     for tol in (1e-2, 1e-3, 1e-4):
         found = rof(f, weight, coupling=coupling, stop=Stop(tol, every=1))
@@ -160,7 +166,7 @@ def test_alone_is_together(kind, device, dtype):
 
 
 def test_a_start_near_the_solution_saves_steps_and_changes_nothing_else():
-    f = noisy(1, 1, 40, 40)
+    f = noisy(1, 1, 20, 20)
     solution = rof(f, 0.1, stop=EXACT).value
     warm = rof(f, 0.1, init=solution, stop=Stop(1e-6, every=1))
     assert warm.iterations < rof(f, 0.1, init=torch.zeros_like(f), stop=Stop(1e-6, every=1)).iterations
@@ -170,24 +176,23 @@ def test_a_start_near_the_solution_saves_steps_and_changes_nothing_else():
 # gradient
 
 
-@pytest.mark.parametrize("coupling", COUPLINGS)
-@pytest.mark.parametrize("shape", [(), (2,), (2, 1, 9, 11)])
+@pytest.mark.parametrize(
+    ("coupling", "shape"),
+    [("joint", ()), ("joint", (2,)), ("joint", (2, 1, 9, 11)), ("separate", (2,)), ("none", (2,))],
+)
 def test_gradients_are_those_of_finite_differences(coupling, shape):
-    f, weight = torch.rand(2, 2, 9, 11, dtype=torch.float64), 0.05 + 0.1 * torch.rand(shape, dtype=torch.float64)
-    g = torch.randn_like(f)
+    f, weight = noisy(2, 2, 9, 11), 0.02 + 0.04 * torch.rand(shape, dtype=torch.float64)
+    g, df, dw = torch.randn_like(f), torch.randn_like(f), torch.randn_like(weight)
 
-    def loss(f, weight):
-        return (rof(f, weight, coupling=coupling, stop=EXACT).value * g).sum()
+    def loss(a, b):
+        return (rof(f + a * df, weight + b * dw, coupling=coupling, stop=EXACT).value * g).sum()
 
-    for name, at in (("image", f), ("weight", weight)):
-        at.requires_grad_()
-        (slope,) = torch.autograd.grad(loss(f, weight), at)
-        at.requires_grad_(False)
-        step = 1e-6 * torch.randn_like(at)
-        moved = [(f + s * step, weight) if name == "image" else (f, weight + s * step) for s in (1, -1)]
-        with torch.no_grad():
-            difference = (loss(*moved[0]) - loss(*moved[1])) / 2
-        assert (slope * step).sum().item() == pytest.approx(difference.item(), rel=1e-5)
+    at = torch.zeros(2, dtype=torch.float64, requires_grad=True)
+    (slope,) = torch.autograd.grad(loss(*at), at)
+    with torch.no_grad():
+        step = 1e-6
+        difference = torch.stack((loss(step, 0) - loss(-step, 0), loss(0, step) - loss(0, -step))) / (2 * step)
+    torch.testing.assert_close(slope, difference, rtol=1e-5, atol=0)
 
 
 def test_the_graph_does_not_grow_with_the_steps():
@@ -220,13 +225,13 @@ def test_without_gradients_nothing_is_attached():
 # reference
 
 
-@pytest.mark.parametrize("shape", [(1, 1, 24, 31), (1, 3, 16, 16)])
+@pytest.mark.parametrize("shape", [(1, 1, 15, 22), (1, 3, 12, 12)])
 def test_it_is_scikit_images_chambolle(shape):
     f = noisy(*shape)
     expected = [
-        torch.from_numpy(denoise_tv_chambolle(channel.numpy(), 0.1, eps=0, max_num_iter=4000)) for channel in f[0]
+        torch.from_numpy(denoise_tv_chambolle(channel.numpy(), 0.1, eps=0, max_num_iter=2000)) for channel in f[0]
     ]
-    found = rof(f, 0.1, coupling="separate", stop=Stop(1e-9, 5000)).value[0]
+    found = rof(f, 0.1, coupling="separate", stop=Stop(1e-8, 2000)).value[0]
     torch.testing.assert_close(found, torch.stack(expected), rtol=0, atol=1e-3)
 
 

@@ -33,7 +33,7 @@ def test_sure_is_near_the_best_weight():
     def error(weight):
         return (rof(noisy, weight).value - clean).square().mean((1, 2, 3))
 
-    best = torch.stack([error(ratio * LEVELS) for ratio in torch.linspace(0.4, 4, 19).tolist()]).amin(0)
+    best = torch.stack([error(ratio * LEVELS) for ratio in torch.linspace(0.4, 4, 10).tolist()]).amin(0)
     for noise in (LEVELS, None):
         found = error(sure_weight(noisy, noise, generator=signs()))
         assert (10 * (found / best).log10() < 0.25).all()  # dB; one probe on a small image
@@ -50,7 +50,7 @@ def test_discrepancy_removes_as_much_as_there_is_noise():
 
 
 def test_weights_scale_with_the_image(device, dtype):
-    noisy = scene(dtype, device)[1]
+    noisy = scene(dtype, device)[1][..., 16:48, 16:48]
     for choose in (lambda f: sure_weight(f, generator=signs()), discrepancy_weight):
         torch.testing.assert_close(choose(10 * noisy + 3), 10 * choose(noisy), rtol=0.02, atol=0)
 
@@ -59,7 +59,7 @@ def test_weights_scale_with_the_image(device, dtype):
 
 
 def test_alone_is_together():
-    noisy = scene()[1]
+    noisy = scene()[1][..., 16:48, 16:48]
     together = discrepancy_weight(noisy)
     for i in range(3):
         torch.testing.assert_close(discrepancy_weight(noisy[i : i + 1])[0], together[i])

@@ -1,0 +1,271 @@
+"""How well and how fast holes are filled: `uv run --group bench python benchmarks/patches.py [PICTURES]`.
+
+Prints one table for each kind of hole. PSNR alone rewards blur, so that it never stands alone: of what is in a hole,
+the energy of its gradient over that of the truth should be 1, and the distance of its patches from the true ones small.
+With a folder, the pictures of the first table are written there, one column a method.
+"""
+
+import contextlib
+import subprocess
+import sys
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+import patchmatch
+import skimage.data
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from scipy.ndimage import gaussian_filter
+from skimage.metrics import structural_similarity
+from skimage.restoration import inpaint_biharmonic
+
+from tavtorch import inpaint_patches
+
+SOURCES = ("brick", "grass", "gravel", "coffee", "astronaut", "stereo_motorcycle")
+XPHOTO = """
+import sys, time, cv2, numpy as np
+cv2.setNumThreads(0)
+image, hole, method = np.load(sys.argv[1]), np.load(sys.argv[2]), getattr(cv2.xphoto, sys.argv[3])
+lab = sys.argv[3] == "INPAINT_SHIFTMAP"
+start, out = time.process_time(), np.zeros_like(image)
+image = cv2.cvtColor(image, cv2.COLOR_RGB2Lab) if lab else image
+cv2.xphoto.inpaint(image, (~hole).astype(np.uint8) * 255, out, method)
+print(time.process_time() - start)
+np.save(sys.argv[4], cv2.cvtColor(out, cv2.COLOR_Lab2RGB) if lab else out)
+"""
+
+
+# what is measured
+
+
+def psnr(value, truth, hole):
+    return -10 * np.log10(np.square(value - truth)[hole].mean() + 1e-12)
+
+
+def ssim(value, truth, hole):
+    return structural_similarity(value, truth, channel_axis=2, data_range=1, full=True)[1][hole].mean()
+
+
+def gradient_ratio(value, truth, hole):
+    def energy(u):
+        return sum(np.square(np.diff(u, axis=k, append=np.take(u, [-1], k)))[hole].sum() for k in (0, 1))
+
+    return energy(value) / energy(truth)
+
+
+def patch_distance(value, truth, hole, size=7, directions=128):
+    """Sliced Wasserstein distance of the patches centred in the hole: of sorted projections, the mean difference."""
+    r = size // 2
+    centres = hole[r:-r, r:-r]
+    axes = np.random.default_rng(0).standard_normal((size * size * 3, directions))
+    axes /= np.linalg.norm(axes, axis=0)
+
+    def projected(u):
+        windows = np.lib.stride_tricks.sliding_window_view(u, (size, size), (0, 1))[centres]
+        return np.sort(windows.reshape(len(windows), -1) @ axes, 0)
+
+    return np.abs(projected(value) - projected(truth)).mean()
+
+
+MEASURES = {"PSNR": psnr, "SSIM": ssim, "gradient": gradient_ratio, "patches": patch_distance}
+
+
+# who fills
+
+
+def ours(image, hole, **options):
+    picture = torch.tensor(image).movedim(-1, 0)[None].contiguous()
+    generator = torch.Generator().manual_seed(0)
+    with torch.inference_mode():
+        found = inpaint_patches(picture, torch.from_numpy(hole)[None, None], generator=generator, **options)
+    return found.value[0].movedim(0, -1).numpy()
+
+
+def opencv(image, hole, method):
+    return cv2.inpaint(bytes_of(image), hole.astype(np.uint8), 3, method) / np.float32(255)
+
+
+def py_patch_match(image, hole, radius=5):
+    return patchmatch.inpaint(bytes_of(image), bytes_of(hole), patch_size=radius) / np.float32(255)
+
+
+def biharmonic(image, hole, tries=20):
+    """scikit-image 0.26 sometimes reads memory that it never wrote, and says that its matrix has a wrong index."""
+    for k in range(tries):
+        with contextlib.suppress(ValueError):
+            known = (image * ~hole[..., None]).astype(np.float64)
+            value = inpaint_biharmonic(known, hole, channel_axis=2, split_into_regions=k % 2 == 1)
+            return value.astype(np.float32)
+    return None, np.nan
+
+
+def xphoto(image, hole, method):
+    """In a process of its own, since some inputs crash it; gives the picture, or None, and its own seconds."""
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [str(Path(folder) / f"{name}.npy") for name in ("image", "hole", "out")]
+        np.save(paths[0], bytes_of(image))
+        np.save(paths[1], hole)
+        command = [sys.executable, "-c", XPHOTO, *paths[:2], method, paths[2]]
+        run = subprocess.run(command, capture_output=True, text=True, check=False)
+        return (None, np.nan) if run.returncode else (np.load(paths[2]) / np.float32(255), float(run.stdout))
+
+
+FILLS = {
+    "tavtorch multiscale": ours,
+    "tavtorch priority": partial(ours, method="priority"),
+    "tavtorch random": partial(ours, method="random"),
+    "PyPatchMatch, radius 5": py_patch_match,
+    "PyPatchMatch, radius 3": partial(py_patch_match, radius=3),
+    "xphoto SHIFTMAP": partial(xphoto, method="INPAINT_SHIFTMAP"),
+    "xphoto FSR_FAST": partial(xphoto, method="INPAINT_FSR_FAST"),
+    "OpenCV Telea": partial(opencv, method=cv2.INPAINT_TELEA),
+    "OpenCV NS": partial(opencv, method=cv2.INPAINT_NS),
+    "scikit-image biharmonic": biharmonic,
+}
+
+
+def timed(fill, image, hole):
+    start = time.process_time()
+    value = fill(image, hole)
+    return value if isinstance(value, tuple) else (value, time.process_time() - start)
+
+
+# what is filled
+
+
+def bytes_of(array):
+    return (np.asarray(array, np.float32) * 255).round().astype(np.uint8)
+
+
+def picture(name, size=256):
+    """The middle of one of scikit-image's pictures."""
+    pixels = getattr(skimage.data, name)()
+    pixels = np.atleast_3d(pixels[0] if isinstance(pixels, tuple) else pixels)[..., :3]
+    top, left = ((n - size) // 2 for n in pixels.shape[:2])
+    middle = pixels[top : top + size, left : left + size].astype(np.float32) / 255
+    return np.ascontiguousarray(np.broadcast_to(middle, (size, size, 3)))
+
+
+def blobs(seed, size=256, share=0.1, smoothness=17):
+    """Where smooth noise is highest. With this smoothness PyPatchMatch has 15.0 dB, with 15 about 15.9."""
+    noise = gaussian_filter(np.random.default_rng(seed).standard_normal((size, size)), smoothness)
+    return noise > np.quantile(noise, 1 - share)
+
+
+def copied_block(name, margin, n=80, shift=(137, -201), height=384, width=512):
+    """A picture in which a block stands twice, and a hole inside of the first, `margin` pixels from its border."""
+    pixels = np.atleast_3d(getattr(skimage.data, name)())[:height, :width]
+    image = np.array(np.broadcast_to(pixels.astype(np.float32) / 255, (height, width, 3)))
+    y, x, m = 60, 300, n + 2 * margin
+    image[y + shift[0] : y + shift[0] + m, x + shift[1] : x + shift[1] + m] = image[y : y + m, x : x + m]
+    hole = np.zeros((height, width), bool)
+    hole[y + margin : y + margin + n, x + margin : x + margin + n] = True
+    return image, hole
+
+
+def written(name="cat", height=16):
+    """Lines of small text over a photograph, on 8 % of its pixels."""
+    image = np.ascontiguousarray(getattr(skimage.data, name)()[:300, :448].astype(np.float32) / 255)
+    page = Image.new("1", image.shape[1::-1])
+    for k in range(image.shape[0] // 48 + 1):
+        line = "the quick brown fox jumps over the lazy dog " * 3
+        ImageDraw.Draw(page).text((-17 * k, 48 * k), line, fill=1, font=ImageFont.load_default(height))
+    return image, np.array(page)
+
+
+def boundary(angle, radius=None, hole=32, size=128):
+    """A soft edge through the middle, straight or bent; signed distance to it; and a square hole about the middle."""
+    y, x = np.mgrid[:size, :size] - (size - 1) / 2
+    distance = x * np.cos(angle) + y * np.sin(angle)
+    if radius:
+        distance = np.hypot(x - radius * np.cos(angle), y - radius * np.sin(angle)) - radius
+    image = np.repeat((0.2 + 0.6 / (1 + np.exp(-distance / 0.7)))[..., None], 3, 2).astype(np.float32)
+    return image, (np.abs(x) < hole / 2) & (np.abs(y) < hole / 2), distance
+
+
+# tables
+
+
+def textures(out=None):
+    print("12 holes of 10 % in 256 x 256; CPU seconds\n")
+    rows = {name: [] for name in FILLS}
+    for source in SOURCES:
+        for seed in range(2):
+            truth, hole = picture(source), blobs(seed)
+            shown = [truth, np.where(hole[..., None], 0.5, truth)]
+            for name, fill in FILLS.items():
+                value, spent = timed(fill, truth, hole)
+                value = truth * np.nan if value is None else value
+                rows[name].append([measure(value, truth, hole) for measure in MEASURES.values()] + [spent])
+                shown.append(np.nan_to_num(value))
+            if out:
+                cv2.imwrite(
+                    str(Path(out) / f"{source}_{seed}.png"), bytes_of(np.concatenate(shown, 1).clip(0, 1))[..., ::-1]
+                )
+    print("| | " + " | ".join(MEASURES) + " | CPU s |\n|---|---|---|---|---|---|")
+    for name, values in rows.items():
+        a, b, c, d, t = np.nanmean(values, 0)
+        failed = int(np.isnan(values).any(1).sum())
+        print(f"| {name}{f' ({failed} crashed)' if failed else ''} | {a:.2f} | {b:.3f} | {c:.2f} | {d:.4f} | {t:.2f} |")
+
+
+def duplicates():
+    print("\ncopy-move, 384 x 512, hole of 80 x 80: PSNR by margin 8, 16, 24 (120 is exact)\n")
+    for name, fill in (("tavtorch multiscale", ours), ("PyPatchMatch", py_patch_match)):
+        for source in ("astronaut", "coffee", "brick"):
+            cases = [copied_block(source, margin) for margin in (8, 16, 24)]
+            print(f"{name:22} {source:12}", *(f"{psnr(fill(*case), *case):6.1f}" for case in cases))
+
+
+def text():
+    image, hole = written()
+    print(f"\ntext over a photograph, {100 * hole.mean():.1f} % of the pixels: PSNR, SSIM, CPU s\n")
+    fills = {"tavtorch auto": partial(ours, method="auto"), **FILLS}
+    for name in ("tavtorch auto", "scikit-image biharmonic", "xphoto FSR_FAST", "OpenCV NS", "PyPatchMatch, radius 3"):
+        value, spent = timed(fills[name], image, hole)
+        if value is None:
+            print(f"{name:26} crashed")
+            continue
+        print(f"{name:26} {psnr(value, image, hole):6.2f} {ssim(value, image, hole):6.3f} {spent:6.2f}")
+
+
+def boundaries():
+    print("\nposition error of an edge that crosses the hole: area on the wrong side over length, in pixels\n")
+    kinds = {
+        "straight, 5 angles, hole of 32": [boundary(a) for a in (0.1, 0.3, 0.785, 1.1, 1.5)],
+        "arcs of radius 30, 45, 70, hole of 16": [boundary(a, r, 16) for a in (0, 0.785, 2) for r in (30, 45, 70)],
+        "the same, hole of 24": [boundary(a, r, 24) for a in (0, 0.785, 2) for r in (30, 45, 70)],
+    }
+    for kind, cases in kinds.items():
+        for name in ("tavtorch multiscale", "tavtorch priority", "PyPatchMatch, radius 5", "scikit-image biharmonic"):
+            errors = []
+            for image, hole, distance in cases:
+                wrong = ((FILLS[name](image, hole)[..., 0] > 0.5) != (distance > 0)) & hole
+                errors.append(wrong.sum() / (hole & (np.abs(distance) < 0.5)).sum())
+            print(f"{kind:40} {name:26} {np.mean(errors):5.2f} (worst {np.max(errors):.2f})")
+
+
+def speed(repeats=8):
+    print(f"\n256 x 256, 10 %, least of {repeats} in turn: wall and CPU seconds, {torch.get_num_threads()} threads\n")
+    image, hole = picture("coffee"), blobs(0)
+    times = {"tavtorch multiscale": [], "PyPatchMatch, radius 5": []}
+    for _ in range(repeats):
+        for name, spent in times.items():
+            start = time.perf_counter(), time.process_time()
+            FILLS[name](image, hole)
+            spent.append((time.perf_counter() - start[0], time.process_time() - start[1]))
+    for name, spent in times.items():
+        wall, cpu = np.min(spent, 0)
+        print(f"{name:26} {wall:6.3f} {cpu:6.3f}")
+
+
+if __name__ == "__main__":
+    textures(*sys.argv[1:2])
+    duplicates()
+    text()
+    boundaries()
+    speed()
