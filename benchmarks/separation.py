@@ -1,7 +1,7 @@
 """How fast songs are separated, made and loaded: `uv run benchmarks/separation.py`, on an idle machine.
 
-`hpss`, `nmf` and `notes` after it measure those, beside librosa, scikit-learn and torchnmf (group `bench`);
-`drums FOLDER` scores hpss on the songs of a folder. Without a word: the network.
+`hpss`, `nmf [SONG]` and `notes` after it measure those, beside librosa, scikit-learn and torchnmf (group `bench`);
+SONG is a folder of stems; `drums FOLDER` scores hpss on the songs of a folder. Without a word: the network.
 
 Prints one row a measurement. The scores of trained networks come from train.py and evaluate.py;
 they stand in benchmarks/README.md with the commands that made them.
@@ -26,14 +26,15 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def seconds(run, repeats=3):
-    """Least time of some runs: what the machine can do when nobody disturbs it."""
+    """Least time of some runs: what the machine can do when nobody disturbs it; with one thread, processor time."""
+    clock = time.process_time if DEVICE == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
     times = []
     for _ in range(repeats):
-        start = time.perf_counter()
+        start = clock()
         run()
         if DEVICE == "cuda":
             torch.cuda.synchronize()
-        times.append(time.perf_counter() - start)
+        times.append(clock() - start)
     return min(times)
 
 
@@ -122,9 +123,17 @@ def hpss():
             print(f"{1e3 * many / 16:21.1f}")
 
 
-def music():
-    """Sonogram of a generated minute, 1025 x 2584."""
-    wave = band(1, 60.0, sample_rate=22050, generator=torch.Generator().manual_seed(0)).sum(1)
+def music(song=None):
+    """Sonogram of a minute of a song, a folder of stems, or of a generated one, 1025 x 2584."""
+    if song is None:
+        wave = band(1, 60.0, sample_rate=22050, generator=torch.Generator().manual_seed(0)).sum(1)
+    else:
+        from pathlib import Path
+
+        import librosa
+
+        stems = [librosa.load(path, sr=22050, duration=60.0)[0] for path in Path(song).iterdir()]
+        wave = torch.from_numpy(sum(stems))[None, None]
     return tavtorch.spectrum(wave, n_fft=2048, hop=512).abs()[0, 0, :, :2584].contiguous()
 
 
@@ -134,42 +143,44 @@ def divergence(v, y):
     return ((v / y).log() * v - v + y).sum().item()
 
 
-def nmf(steps=100):
-    """Kullback-Leibler beside scikit-learn and torchnmf: milliseconds an iteration, and to the peer's divergence."""
+def nmf(song=None, steps=100):
+    """Kullback-Leibler beside scikit-learn and torchnmf from the same start: a step, and to the peer's fit."""
     import warnings
 
     import torchnmf.nmf
     from sklearn.decomposition import NMF
 
     warnings.filterwarnings("ignore")
-    v = music()
-    numbers = v.numpy()
+    v = music(song)
+    numbers, there = v.numpy(), v.to(DEVICE)
 
-    def scikit(n, r):
-        peer = NMF(r, init="random", solver="mu", beta_loss="kullback-leibler", max_iter=n, tol=0, random_state=0)
-        w = peer.fit_transform(numbers)
-        return torch.from_numpy(w @ peer.components_)
+    def scikit(n, w, h):
+        peer = NMF(w.shape[1], init="custom", solver="mu", beta_loss="kullback-leibler", max_iter=n, tol=0)
+        found = peer.fit_transform(numbers, W=w.numpy().copy(), H=h.numpy().copy())
+        return torch.from_numpy(found @ peer.components_)
 
-    def torch_nmf(n, r):
-        peer = torchnmf.nmf.NMF(v.shape, r)
+    def torch_nmf(n, w, h):
+        peer = torchnmf.nmf.NMF(W=h.mT.clone(), H=w.clone())
         peer.fit(v, beta=1, tol=0, max_iter=n)
         return peer().detach()
 
-    def ours(n, r):
-        generator = torch.Generator().manual_seed(0)
+    def ours(n, w, h):
         stop = tavtorch.Stop(tol=0, max_iter=n, every=n)
-        found = tavtorch.nmf(v.to(DEVICE), r, generator=generator, stop=stop)
+        found = tavtorch.nmf(there, w.shape[1], templates=w.to(DEVICE), activations=h.to(DEVICE), stop=stop)
         return (found.templates @ found.activations).cpu()
 
     print(f"nmf, 1025 x 2584, {steps} steps     ms a step    divergence   our steps to it   our seconds   times faster")
     for r in (8, 32):
-        runs = [partial(run, r=r) for run in (scikit, torch_nmf, ours)]
-        few = least(*(partial(run, 2) for run in runs), repeats=2)
+        generator = torch.Generator().manual_seed(0)
+        w, h = (torch.rand(shape, generator=generator) for shape in ((len(v), r), (r, v.shape[1])))
+        start = {"w": w, "h": h * v.mean() / (w @ h).mean()}
+        runs = [partial(run, **start) for run in (scikit, torch_nmf, ours)]
+        few = least(*(partial(run, 2) for run in runs), repeats=3)
         many = least(*(partial(run, steps) for run in runs), repeats=2)
         for name, run, short, long in zip(("scikit-learn", "torchnmf", "tavtorch"), runs, few, many, strict=True):
             fit = divergence(v, run(steps))
-            need = 1 + bisect_left(range(1, 2 * steps), -fit, key=lambda n, r=r: -divergence(v, ours(n, r)))
-            (mine,) = least(partial(ours, need, r), repeats=2)
+            need = 1 + bisect_left(range(1, 2 * steps), -fit, key=lambda n, mine=runs[2]: -divergence(v, mine(n)))
+            (mine,) = least(partial(runs[2], need), repeats=2)
             row = f"r = {r:2d} {name:20s} {1e3 * (long - short) / (steps - 2):12.1f} {fit:13.0f}"
             print(f"{row} {need:17d} {mine:13.2f} {long / mine:14.1f}", flush=True)
 
