@@ -1,5 +1,6 @@
 """The contract of names, and what importing them costs."""
 
+import ast
 import inspect
 import subprocess
 import sys
@@ -8,16 +9,76 @@ import pytest
 
 import tavtorch
 
-PUBLIC = {
-    "grid": ["gradient", "divergence", "laplacian", "sample"],
-    "solve": ["Stop", "Solution", "iterate", "implicit"],
-    "audio": ["spectrum", "waveform", "sonogram", "UNet", "separate"],
+PUBLIC = {  # how the design promises that each is called: a signature that takes less breaks somebody's code
+    "grid": ["gradient(u)", "divergence(p)", "laplacian(u)", "sample(image, points)"],
+    "solve": [
+        "Stop(tol, max_iter, every)",
+        "Solution(value, iterations, gap, converged)",
+        "iterate(step, state, gap, stop)",
+    ],
+    "adjoints": ["implicit(step, value, stop=stop)", "conjugate_gradient(operator, b, stop=stop)"],
+    "restoration": [
+        "tikhonov(image, weight)",
+        "total_variation(image)",
+        "rof(image, weight, coupling='joint', stop=stop)",
+        "inpaint_tv(image, hole, 0.0, stop=stop)",
+        "hole_from_color(image, color, tolerance)",
+        "inpaint_patches(image, hole, method='multiscale', size=7, generator=None, stop=stop)",
+    ],
+    "contours": [
+        "kass_force(image)",
+        "gaussian_force(image, sigma)",
+        "gvf_force(image, smoothness, stop=stop)",
+        "circle(center, radius, n)",
+        "fill(points, size)",
+        "evolve(points, field, elasticity=0.1, rigidity=0.1, balloon=0.0, step=1.0, stop=stop)",
+        "segment(image, points, force=force)",
+    ],
+    "split": [
+        "split_fourier(image, cutoff)",
+        "split_rof(image, weight, stop=stop)",
+        "split_hilbert(image, weight)",
+        "Split(structure, texture, solution)",
+        "enhance(image, split=split, texture_filter=filter)",
+    ],
+    "audio": [
+        "spectrum(wave)",
+        "waveform(spectrum, length)",
+        "sonogram(wave)",
+        "hpss(spectrum, kernel=(17, 17), power=2.0, margin=1.0)",
+        "Pair(harmonic, percussive)",
+        "nmf(sonogram, components, beta=1.0, generator=None, stop=stop)",
+        "Factors(templates, activations, solution)",
+        "nmf_split(spectrum, factors)",
+        "UNet()",
+        "separate(wave, sample_rate, model)",
+        "peaks(sonogram)",
+        "pairs(peaks, neighbours=5)",
+        "fingerprint(wave, sample_rate)",
+        "Library(url)",
+    ],
 }
 
 
-@pytest.mark.parametrize("name", [name for names in PUBLIC.values() for name in names])
-def test_a_public_name_is_there_and_explained(name):
+@pytest.mark.parametrize("call", [call for calls in PUBLIC.values() for call in calls])
+def test_a_public_name_is_there_and_called_as_promised(call):
+    name, arguments = call.split("(", 1)
+    given = ast.parse(f"call({arguments}", mode="eval").body
+    takes = inspect.signature(getattr(tavtorch, name))
+    takes.bind(*given.args, **{argument.arg: argument.value for argument in given.keywords})
     assert inspect.getdoc(getattr(tavtorch, name))
+
+
+def test_a_library_is_called_as_promised():
+    takes = inspect.signature(tavtorch.Library.recognise).parameters
+    assert (
+        list(takes)[1:4] == ["landmarks", "vote", "top"]
+        and takes["vote"].default == "offset"
+        and takes["top"].default == 1
+    )
+    assert list(inspect.signature(tavtorch.Library.add).parameters)[1:3] == ["name", "landmarks"]
+    assert list(inspect.signature(tavtorch.Library.remove).parameters)[1:] == ["name"]
+    assert hasattr(tavtorch.Library, "__len__")
 
 
 def test_importing_loads_torch_and_nothing_heavy():
