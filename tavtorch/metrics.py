@@ -1,7 +1,7 @@
 """Scores that torchmetrics lacks, and those it has in the form that a `Task` reports: one number an item and name."""
 
-from collections.abc import Sequence
-from typing import Any, cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, cast
 
 import torch
 from jaxtyping import Bool, Float
@@ -18,8 +18,23 @@ from tavtorch.solve import Solution
 _WENT = ("iterations", "gap", "converged")  # how an iteration went: the fields of a Solution
 
 
+class Baseline(NamedTuple):
+    """Something simple to compare a separation with."""
+
+    op: Callable[..., Tensor]
+    """Takes `(wave, sample_rate)`, gives stems `(b, s, c, t)`,"""
+    stems: Sequence[str]
+    """these."""
+
+
 def separation(
-    output: Float[Tensor, "b s c t"], batch: dict[str, Any], *, stems: Sequence[str], n_fft: int = 1024, hop: int = 256
+    output: Float[Tensor, "b s c t"],
+    batch: dict[str, Any],
+    *,
+    stems: Sequence[str],
+    n_fft: int = 1024,
+    hop: int = 256,
+    baselines: Mapping[str, Baseline] | None = None,
 ) -> dict[str, Tensor]:
     """Scores of estimated stems, for each stem and song, in dB; more is better.
 
@@ -28,16 +43,31 @@ def separation(
     - `…_mixture`: what taking the mixture for the stem reaches, and `…_gain`, the improvement over it;
     - `…_oracle`: what the ideal ratio mask on a spectrum of `n_fft` and `hop` reaches, the ceiling of what masks there.
 
+    - `…_<name>`: what each of the baselines reaches, where it knows all of the stems.
+
     A stem that is silent in the truth has no ratio: NaN, left out of the medians.
     """
     truth, mixture = batch["truth"], batch["inputs"]["wave"].unsqueeze(1)
     oracle = ideal_ratio_mask(mixture, truth, n_fft=n_fft, hop=hop)
-    columns = {}
+    columns, simple = {}, _by_baselines(batch["inputs"], truth, stems, baselines or {})
     for measure, ratio in {"si_sdr": _si_sdr, "sdr": _sdr}.items():
         reached, nothing_done = ratio(output, truth), ratio(mixture.expand_as(truth), truth)
         columns[measure], columns[f"{measure}_mixture"] = reached, nothing_done
         columns[f"{measure}_gain"], columns[f"{measure}_oracle"] = reached - nothing_done, ratio(oracle, truth)
+        columns |= {f"{measure}_{name}": ratio(estimates, truth) for name, estimates in simple.items()}
     return {f"{stem}/{name}": values[:, i] for i, stem in enumerate(stems) for name, values in columns.items()}
+
+
+def _by_baselines(
+    inputs: dict[str, Any], truth: Tensor, stems: Sequence[str], baselines: Mapping[str, Baseline]
+) -> dict[str, Tensor]:
+    """The estimates of those baselines that know all of the stems."""
+    found = {}
+    for name, (op, known) in baselines.items():
+        if set(stems) <= set(known):
+            estimates = op(inputs["wave"], inputs["sample_rate"])
+            found[name] = estimates[:, [list(known).index(stem) for stem in stems]]
+    return found
 
 
 def restoration(output: Tensor | Solution, batch: dict[str, Any]) -> dict[str, Tensor]:

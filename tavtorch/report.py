@@ -121,7 +121,7 @@ def as_text(table: dict[str, dict[str, float]], average: str) -> str:
 def label(measure: str) -> str:
     """How a measure is written for people, with its unit: `si_sdr_gain` is the SI-SDR gain in dB."""
     name = measure.replace("si_", "SI-").replace("_", " ")
-    words = re.sub("sdr|isr|sir|sar|psnr|ssim|iou", lambda name: name[0].upper(), name)
+    words = re.sub("sdr|isr|sir|sar|psnr|ssim|iou|hpss|nmf", lambda name: name[0].upper(), name)
     return words + ", dB" if re.search("SDR|ISR|SIR|SAR|PSNR", words) else words
 
 

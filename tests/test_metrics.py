@@ -4,6 +4,7 @@ import torch
 from tavtorch import Match, Solution, circle, fill
 from tavtorch.image.split import Split
 from tavtorch.metrics import (
+    Baseline,
     bss_eval,
     force,
     hausdorff,
@@ -82,6 +83,16 @@ def test_the_oracle_of_any_window(n_fft, hop):
     estimate = ideal_ratio_mask(truth.sum(1, keepdim=True), truth, n_fft=n_fft, hop=hop)
     assert estimate.shape == truth.shape
     assert estimate.abs().max() < 10
+
+
+def test_baselines_stand_beside_where_they_know_the_stems():
+    truth = torch.randn(1, 2, 1, 8000)
+    batch = {"inputs": {"wave": truth.sum(1), "sample_rate": 8000}, "truth": truth}
+    swapped = Baseline(lambda wave, sample_rate: 1.1 * truth.flip(1), ["accompaniment", "vocals"])
+    other = Baseline(lambda wave, sample_rate: truth, ["rest", "drums"])
+    scores = separation(truth, batch, stems=STEMS, baselines={"simple": swapped, "other": other})
+    assert scores["vocals/sdr_simple"].item() == pytest.approx(20, abs=0.01)
+    assert "vocals/sdr_other" not in scores
 
 
 # pictures
