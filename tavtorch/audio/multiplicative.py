@@ -1,7 +1,7 @@
 """The steps of `nmf`: updates that never let the β-divergence rise, and how far they still have to go.
 
-Inside, a sonogram is `x (b, t, f)` with mean 1, and `x ≈ h @ w + FLOOR` with activations `h (b, t, r)` and templates
-`w (b, r, f)`: frames are contiguous, and what stays in the cache is a few of them.
+Inside, a sonogram is `x (b, t, f)` with mean 1, and `x ≈ hᵀ w + FLOOR` with activations `h (b, r, t)` and templates
+`w (b, r, f)`: frames are contiguous, and worked through a few at a time, so that model and ratio stay in the cache.
 """
 
 from collections.abc import Iterator
@@ -10,11 +10,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from tavtorch.solve import State
-
 FLOOR = 1e-7  # under data and model alike: where logarithms and ratios end, 140 dB down
 # Elements of a sonogram worked through at once: on a CPU they stay in the cache from one product to the next.
-PIECE = {"cpu": 2**17, "cuda": 2**28}
+PIECE = {"cpu": 2**18, "cuda": 2**28}
 
 
 class Rules(NamedTuple):
@@ -25,126 +23,130 @@ class Rules(NamedTuple):
     fixed: int
 
 
-def multiply(w: Tensor, h: Tensor, x: Tensor, rules: Rules) -> State:
-    """The objective at `(w, h)`, and the multiplicative updates of h, then of w. `x (b, t, f)`, `h (b, t, r)`."""
-    beta, sparsity, fixed = rules
-    exponent = 1 / (2 - beta) if beta < 1 else 1 / (beta - 1) if beta > 2 else 1.0
-    found = []
-    for w_i, h_i, x_i in _items(x, w, h, x):
-        objective, new = _penalty(w_i, h_i, sparsity), list[Tensor]()
-        minus, plus = torch.zeros_like(w_i), torch.zeros_like(w_i)
-        for h_k, x_k in _frames(h_i, x_i):
-            y = _model(w_i, h_k)
-            n, p = _slopes(x_k, y, beta)
-            objective = objective + _divergence(x_k, y, n, p, beta)
-            down = _back(p, w_i.mT) + sparsity * w_i.sum(2)[:, None]
-            h_k = h_k * _ratio(n @ w_i.mT, down) ** exponent
-            n, p = _slopes(x_k, _model(w_i, h_k), beta)
-            new, minus, plus = [*new, h_k], minus + h_k.mT @ n, plus + _forth(h_k.mT, p)
-        h_i = torch.cat(new, 1)
-        moved = w_i * _ratio(minus, plus + sparsity * h_i.sum(1)[..., None]) ** exponent
-        found.append((objective, torch.cat((w_i[:, :fixed], moved[:, fixed:]), 1), h_i))
-    objective, w, h = (torch.cat(parts) for parts in zip(*found, strict=True))
-    return objective, w, h
+def multiply(w: Tensor, h: Tensor, x: Tensor, rules: Rules) -> tuple[Tensor, Tensor]:
+    """Multiplicative updates of h, then of w."""
+    h = h * _relaxed(_ratio_h(w, h, x, rules), rules.beta)
+    if rules.fixed == w.shape[1]:
+        return w, h
+    moved = w * _relaxed(_ratio_w(w, h, x, rules), rules.beta)
+    return torch.cat((w[:, : rules.fixed], moved[:, rules.fixed :]), 1), h
 
 
-def hals(w: Tensor, h: Tensor, x: Tensor, rules: Rules) -> State:
-    """The objective at `(w, h)` for β = 2, and exact descent in one component after the other.
+def _relaxed(ratio: Tensor, beta: float, share: float = 0.9) -> Tensor:
+    """The factor s of an update: that to the least of a surrogate, ρ, and beyond it by a share of what is allowed.
+
+    By Jensen's inequality the objective is below a sum of functions of one factor each, equal to it at s = 1,
+
+        G(s) = s^a / a - ρ^(a-b) s^b / b,    (a, b) = (1, β-1), (β, β-1), (β, 1)    for β < 1, between, β > 2,
+
+    whose least is at ρ = ratio^γ. Beyond it G is flatter, so that G(s) <= G(1) as far as
+
+        s = ρ²               for ρ < 1, or ρ > 1 if β < 0: in log s the odd part of G is sinh(a u)/a - sinh(b u)/b;
+        s^c = 2 ρ^c - 1      else, c = a, or b if β < 0: the third derivative of G in s^c is negative.
+
+    Within this the objective cannot rise, and near the end of it it falls twice as fast.
+    """
+    rho = ratio ** (1 / (2 - beta) if beta < 1 else 1 / (beta - 1) if beta > 2 else 1)
+    c = beta - 1 if beta < 0 else max(1, beta)
+    power = (rho**c).clamp(min=1)
+    return torch.where(power > 1, ((1 + share) * power - share) ** (1 / c), rho * (1 - share + share * rho))
+
+
+def hals(w: Tensor, h: Tensor, x: Tensor, rules: Rules) -> tuple[Tensor, Tensor]:
+    """For β = 2: exact descent in one component after the other.
 
     Source: Cichocki & Phan, "Fast local algorithms for large scale nonnegative matrix and tensor factorizations", IEICE
     E92-A(3), 2009, doi:10.1587/transfun.E92.A.708.
     """
-    _, sparsity, fixed = rules
-    sounds = w.sum(2)[..., None]
-    a, g = (x @ w.mT).mT - FLOOR * sounds, w @ w.mT
-    fit = (g.double() * (h.mT @ h)).sum((1, 2)) - 2 * (a.double() * h.mT).sum((1, 2))
-    objective = (x - FLOOR).square().sum((1, 2), dtype=torch.float64) / 2 + fit / 2 + _penalty(w, h, sparsity)
-    h = _sweep(h.mT, a - sparsity * sounds, g, 0).mT
-    a = h.mT @ x - (FLOOR + sparsity) * h.sum(1)[..., None]
-    return objective, _sweep(w, a, h.mT @ h, fixed), h
+    below = FLOOR + rules.sparsity
+    h = _sweep(h, w @ x.mT - below * w.sum(2)[..., None], w @ w.mT, 0)
+    return _sweep(w, h @ x - below * h.sum(2)[..., None], h @ h.mT, rules.fixed), h
 
 
 def _sweep(u: Tensor, a: Tensor, g: Tensor, first: int, sweeps: int = 2) -> Tensor:
     """Least of `½ <u, G u> - <a, u>`, `u >= 0`, over one row of `u (b, r, n)` after the other."""
-    rows = list(u.unbind(1))
-    for k in list(range(first, len(rows))) * sweeps:
-        slope = a[:, k] - (g[:, k, None] @ torch.stack(rows, 1))[:, 0]
-        rows[k] = (rows[k] + _ratio(slope, g[:, k, k, None])).clamp(min=0)
-    return torch.stack(rows, 1)
+    u = u.clone(memory_format=torch.contiguous_format)
+    for k in list(range(first, u.shape[1])) * sweeps:
+        slope = a[:, k] - (g[:, k, None] @ u)[:, 0]
+        u[:, k] = (u[:, k] + _over(slope, g[:, k, k, None])).clamp(min=0)
+    return u
 
 
-def residual(w: Tensor, h: Tensor, x: Tensor, rules: Rules) -> Tensor:
-    """How far `(w, h)` is from the conditions of Karush, Kuhn & Tucker; see `nmf`."""
-    beta, sparsity, fixed = rules
-    found = []
-    for w_i, h_i, x_i in _items(x, w, h, x):
-        sides, minus, plus = [], torch.zeros_like(w_i), torch.zeros_like(w_i)
-        for h_k, x_k in _frames(h_i, x_i):
-            n, p = _slopes(x_k, _model(w_i, h_k), beta)
-            sides.append(_ratio(n @ w_i.mT, _back(p, w_i.mT) + sparsity * w_i.sum(2)[:, None]))
-            minus, plus = minus + h_k.mT @ n, plus + _forth(h_k.mT, p)
-        worst = [_complementary(h_i.mT, torch.cat(sides, 1).mT)]
-        if fixed < w.shape[1]:
-            ratio = _ratio(minus, plus + sparsity * h_i.sum(1)[..., None])
-            worst.append(_complementary(w_i[:, fixed:], ratio[:, fixed:]))
-        found.append(torch.stack(worst).amax(0))
-    return torch.cat(found)
+def objective(w: Tensor, h: Tensor, x: Tensor, rules: Rules) -> Tensor:
+    """What `nmf` lets fall, of each item, in float64."""
+    total = rules.sparsity * (w.sum(2).double() * h.sum(2).double()).sum(1)
+    for _, x_k, y in _models(w, h, x):
+        total = total + _divergence(x_k, y, rules.beta).sum((1, 2), dtype=torch.float64)
+    return total
+
+
+def residual(w: Tensor, h: Tensor, x: Tensor, rules: Rules, bins: int) -> Tensor:
+    """How far `(w, h)` is from the conditions of Karush, Kuhn & Tucker, see `nmf`, in the first so many `bins`."""
+    gap = _complementary(h, _ratio_h(w, h, x, rules))
+    if rules.fixed == w.shape[1]:
+        return gap
+    ratio = _ratio_w(w, h, x, rules)
+    return torch.maximum(gap, _complementary(w[:, rules.fixed :, :bins], ratio[:, rules.fixed :, :bins]))
 
 
 def _complementary(u: Tensor, ratio: Tensor) -> Tensor:
     """Root mean square of `min(u / mean u, 1 - ratio)`, for each item."""
-    size = _ratio(u, u.mean(2, keepdim=True))
+    size = _over(u, u.mean(2, keepdim=True))
     return torch.minimum(size, 1 - ratio).clamp(min=-1).square().mean((1, 2)).sqrt()
 
 
-def _model(w: Tensor, h: Tensor) -> Tensor:
-    return (h @ w).add_(FLOOR)
+def _ratio_h(w: Tensor, h: Tensor, x: Tensor, rules: Rules) -> Tensor:
+    """`∇₋ / ∇₊` with respect to h."""
+    total, parts = w.sum(2)[..., None], []
+    for _, minus, plus in _slopes(w, h, x, rules.beta):
+        parts.append(_over(w @ minus.mT, (total if plus is None else w @ plus.mT) + rules.sparsity * total))
+    return torch.cat(parts, 2)
 
 
-def _slopes(x: Tensor, y: Tensor, beta: float) -> tuple[Tensor, Tensor | None]:
-    """The two parts of the gradient in y, `x y^(β-2)` and `y^(β-1)`; None for ones, which need no products."""
+def _ratio_w(w: Tensor, h: Tensor, x: Tensor, rules: Rules) -> Tensor:
+    """`∇₋ / ∇₊` with respect to w."""
+    total = h.sum(2)[..., None]
+    down, up = torch.zeros_like(w), (rules.sparsity + (rules.beta == 1)) * total.expand_as(w)
+    for h_k, minus, plus in _slopes(w, h, x, rules.beta):
+        down = torch.baddbmm(down, h_k, minus)
+        up = up if plus is None else torch.baddbmm(up, h_k, plus)
+    return _over(down, up)
+
+
+def _slopes(w: Tensor, h: Tensor, x: Tensor, beta: float) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+    """`h` of a few frames and the two parts of the gradient in their model y, `x y^(β-2)` and `y^(β-1)`; None for ones.
+
+    Where no gradient is recorded all is written to one place: what was given out is good until the next.
+    """
+    for h_k, x_k, y in _models(w, h, x):
+        if beta == 1:
+            yield h_k, x_k / y if torch.is_grad_enabled() else torch.div(x_k, y, out=y), None
+        elif beta == 2:
+            yield h_k, x_k, y
+        else:
+            plus = y ** (beta - 1)
+            yield h_k, x_k * plus / y, plus
+
+
+def _models(w: Tensor, h: Tensor, x: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """A few frames at a time: `h`, `x` and `y = hᵀ w + FLOOR`, the floor as one component more."""
+    r, count, space = h.shape[1], max(16, PIECE[x.device.type] // (len(x) * x.shape[2])), None
+    w, h = torch.cat((w, torch.full_like(w[:, :1], FLOOR)), 1), torch.cat((h, torch.ones_like(h[:, :1])), 1)
+    for h_k, x_k in zip(h.split(count, 2), x.split(count, 1), strict=True):
+        if not torch.is_grad_enabled() and (space is None or space.shape != x_k.shape):
+            space = torch.empty_like(x_k)
+        yield h_k[:, :r], x_k, torch.bmm(h_k.mT, w, out=space)
+
+
+def _divergence(x: Tensor, y: Tensor, beta: float) -> Tensor:
+    """`d(x | y)`, see `nmf`."""
     if beta == 1:
-        return x / y, None
-    if beta == 2:
-        return x, y
-    plus = y ** (beta - 1)
-    return x * plus / y, plus
-
-
-def _divergence(x: Tensor, y: Tensor, minus: Tensor, plus: Tensor | None, beta: float) -> Tensor:
-    """β-divergence of each item, from its slopes."""
-    if plus is None:
-        logs = x.reshape(len(x), 1, -1) @ minus.log().reshape(len(x), -1, 1)
-        return logs[:, 0, 0].double() + y.sum((1, 2)).double() - x.sum((1, 2)).double()
+        return x * (x / y).log() - x + y
     if beta == 0:
-        ratio = x / y
-        return (ratio - ratio.log() - 1).sum((1, 2), dtype=torch.float64)
-    terms = x**beta + ((beta - 1) * plus - beta * minus) * y
-    return terms.sum((1, 2), dtype=torch.float64) / (beta * (beta - 1))
+        return x / y - (x / y).log() - 1
+    return (x**beta + ((beta - 1) * y - beta * x) * y ** (beta - 1)) / (beta * (beta - 1))
 
 
-def _penalty(w: Tensor, h: Tensor, sparsity: float) -> Tensor:
-    return sparsity * (w.sum(2).double() * h.sum(1).double()).sum(1)
-
-
-def _back(plus: Tensor | None, wt: Tensor) -> Tensor:
-    return wt.sum(1, keepdim=True) if plus is None else plus @ wt
-
-
-def _forth(ht: Tensor, plus: Tensor | None) -> Tensor:
-    return ht.sum(2, keepdim=True) if plus is None else ht @ plus
-
-
-def _ratio(a: Tensor, b: Tensor) -> Tensor:
+def _over(a: Tensor, b: Tensor) -> Tensor:
     """`a / b`, and 0 for what does not sound at all."""
     return a / b.clamp(min=torch.finfo(b.dtype).tiny)
-
-
-def _items(x: Tensor, *tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    count = max(1, PIECE[x.device.type] // (x.shape[1] * x.shape[2]))
-    return zip(*(tensor.split(count) for tensor in tensors), strict=True)
-
-
-def _frames(h: Tensor, x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    count = max(16, PIECE[x.device.type] // (len(x) * x.shape[2]))
-    return zip(h.split(count, 1), x.split(count, 1), strict=True)

@@ -7,12 +7,13 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.functional import pad
 
 from tavtorch.audio.hpss import check_wave, hpss_masks
-from tavtorch.audio.multiplicative import FLOOR, Rules, hals, multiply, residual
+from tavtorch.audio.multiplicative import FLOOR, PIECE, Rules, hals, multiply, objective, residual
 from tavtorch.audio.sonogram import spectrum as transform
 from tavtorch.audio.sonogram import waveform
-from tavtorch.solve import Solution, State, Stop, implicit, iterate
+from tavtorch.solve import Solution, Stop, implicit, iterate
 
 
 class Factors(NamedTuple):
@@ -45,11 +46,10 @@ def nmf(
     or the β-divergence: ½ (x - y)² for β = 2 (Euclidean), x/y - log(x/y) - 1 for β = 0 (Itakura-Saito), in general
     (x^β + (β - 1) y^β - β x y^(β-1)) / (β (β - 1)). Each step is a multiplicative update of H, then of W,
 
-        H ← H ∘ (Wᵀ(V ∘ Y^(β-2)) / (Wᵀ Y^(β-1) + λ ∂))^γ,    Y = W H,    γ = 1 / (2-β), 1, 1 / (β-1)
-                                                                       for β < 1, between, β > 2,
+        H ← H ∘ s(Wᵀ(V ∘ Y^(β-2)) / (Wᵀ Y^(β-1) + λ ∂)),    Y = W H,
 
-    which never lets D rise, taken from a point extrapolated along the last two, `x (x / x_before)^m`, and taken back
-    where D rose there; `m` grows with every success. So D falls with every step, and a few times faster.
+    in which `s` goes beyond the least of a surrogate of D nearly to where that is as high as before: D falls with every
+    step, without being looked at, and about twice as fast. For β = 2 it is exact descent in each component (HALS).
 
     `gap` is the KKT residual at the result: with `∇₊ - ∇₋` the gradient parted as in the update, the larger of the root
     mean squares of `min(h / mean h, 1 - ∇₋/∇₊)` over the activations and of the same over the templates. It is zero
@@ -73,8 +73,7 @@ def nmf(
         stop: default `Stop(tol=1e-3, max_iter=200)`.
 
     Source: Févotte & Idier, "Algorithms for nonnegative matrix factorization with the β-divergence", Neural Computation
-    23(9), 2011, doi:10.1162/NECO_a_00168; extrapolation: Ang & Gillis, "Accelerating nonnegative matrix factorization
-    algorithms using extrapolation", Neural Computation 31(2), 2019, doi:10.1162/neco_a_01157, here of logarithms.
+    23(9), 2011, doi:10.1162/NECO_a_00168, whose majorisation-equalisation this is, with points in closed form.
 
     >>> notes = torch.tensor([[1.0, 0.0], [0.5, 0.0], [0.0, 2.0]])
     >>> tune = torch.tensor([[1.0, 0.0, 2.0, 1.0], [0.0, 3.0, 0.0, 1.0]])
@@ -93,7 +92,7 @@ def nmf(
         given = _given("templates", templates, (*lead, f, templates.shape[-1]))
         w = torch.cat((given.mT, w[:, given.shape[-1] :]), 1)
     if activations is not None:
-        h = _given("activations", activations, (*lead, components, t)).mT / scale
+        h = _given("activations", activations, (*lead, components, t)) / scale
     rules = Rules(beta, sparsity, fixed)
     with torch.no_grad():
         w, h, found = _descend(w.detach(), h.detach(), x.detach(), rules, stop or Stop(max_iter=200))
@@ -101,14 +100,13 @@ def nmf(
     kept = w if templates is None else torch.cat((given.mT[:, :fixed], w[:, fixed:]), 1)
 
     def again(u: Tensor) -> Tensor:
-        _, w, h = multiply(torch.cat((kept[:, :fixed], u[:, fixed:, :f]), 1), u[..., f:].mT, x, rules)
-        w, h = _normalised(w, h, fixed)
-        return torch.cat((w, h.mT), 2)
+        w, h = multiply(torch.cat((kept[:, :fixed], u[:, fixed:, :f]), 1), u[..., f:], x, rules)
+        return torch.cat(_normalised(w, h, fixed), 2)
 
-    w, h = implicit(again, torch.cat((w, h.mT), 2)).split((f, t), 2)
-    value, gap = (found.value * scale[:, 0, 0] ** beta).to(v), found.gap.to(v)
-    per_item = [value, found.iterations, gap, found.converged]
-    solution = Solution(*(tensor.detach().reshape(lead) for tensor in per_item))
+    if x.requires_grad or kept.requires_grad:
+        w, h = implicit(again, torch.cat((w, h), 2)).split((f, t), 2)
+    value = (found.value * scale[:, 0, 0] ** beta).to(v).detach()
+    solution = Solution(*(part.reshape(lead) for part in (value, found.iterations, found.gap.to(v), found.converged)))
     return Factors(w.mT.reshape(*lead, f, components), (h * scale).reshape(*lead, components, t), solution)
 
 
@@ -183,39 +181,28 @@ def separate_nmf(
 
 
 def _descend(w: Tensor, h: Tensor, x: Tensor, rules: Rules, stop: Stop) -> tuple[Tensor, Tensor, Solution]:
-    """Updates from extrapolated points, for as long as they go down."""
-    update = partial(hals if rules.beta == 2 else multiply, x=x, rules=rules)
+    """The last `(w, h)`, and how it went. Small items go together, large ones alone: as many as a cache holds."""
+    update, f = hals if rules.beta == 2 else multiply, x.shape[2]
+    aligned = (0, -f % 16)  # silent bins up to whole vectors: products of few components are thrice as fast
 
-    def step(
-        k: int, w: Tensor, h: Tensor, d: Tensor, w1: Tensor, h1: Tensor, w0: Tensor, h0: Tensor, m: Tensor, back: Tensor
-    ) -> State:
-        wz, hz = _ahead(w1, w0, m), _ahead(h1, h0, m)
-        dz, w2, h2 = update(wz, hz)
-        good = (dz <= d) | back  # a plain update goes down, but for rounding
+    def descend(w: Tensor, h: Tensor, x: Tensor) -> tuple[Tensor, ...]:
+        whole = pad(x, aligned, value=FLOOR)
+        gap = partial(residual, x=whole, rules=rules, bins=f)
+        found = iterate(lambda k, w, h: update(w, h, whole, rules), (pad(w, aligned), h), gap, stop)
+        w, h = found.value[0][..., :f], found.value[1]
+        return w, h, objective(w, h, x, rules), *found[1:]
 
-        def best(new: Tensor, old: Tensor) -> Tensor:
-            return torch.where(good.reshape(-1, *(1,) * (new.dim() - 1)), new, old)
-
-        m = best(1.05 * m, m / 1.5)
-        return best(wz, w), best(hz, h), best(dz, d), best(w2, w1), best(h2, h1), w1, h1, m, ~good
-
-    d, w1, h1 = update(w, h)
-    start = (w, h, d, w1, h1, w1, h1, x.new_full((len(x),), 0.5), torch.zeros_like(d, dtype=torch.bool))
-    found = iterate(step, start, lambda w, h, *_: residual(w, h, x, rules), stop)
-    return found.value[0], found.value[1], found._replace(value=found.value[2])
-
-
-def _ahead(new: Tensor, old: Tensor, m: Tensor) -> Tensor:
-    """Further on the straight line of logarithms, by the share `m` of the last step; a number moves tenfold at most."""
-    ratio = new / old.clamp(min=torch.finfo(old.dtype).tiny)
-    return new * ratio.clamp(0.1, 10) ** m[:, None, None]
+    count = max(1, PIECE[x.device.type] // (x.shape[1] * f))
+    parts = [descend(*part) for part in zip(w.split(count), h.split(count), x.split(count), strict=True)]
+    w, h, *rest = (torch.cat(part) for part in zip(*parts, strict=True))
+    return w, h, Solution(*rest)
 
 
 def _normalised(w: Tensor, h: Tensor, fixed: int) -> tuple[Tensor, Tensor]:
     """Templates that add up to 1, but for the fixed ones; the activations take the loudness."""
     total = w.sum(2)
     total = torch.where((total > 0) & (torch.arange(w.shape[1], device=w.device) >= fixed), total, 1)
-    return w / total[..., None], h * total[:, None]
+    return w / total[..., None], h * total[..., None]
 
 
 def _start(v: Tensor, components: int, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
@@ -224,7 +211,7 @@ def _start(v: Tensor, components: int, generator: torch.Generator | None) -> tup
     w, h = (
         1 - torch.rand(components, n, generator=generator, device=device, dtype=v.dtype).to(v.device) for n in (f, t)
     )
-    return w.expand(b, -1, -1), 2 * h.mT.expand(b, -1, -1) / components
+    return w.expand(b, -1, -1), 2 * h.expand(b, -1, -1) / components
 
 
 def _given(name: str, value: Tensor, shape: tuple[int, ...]) -> Tensor:

@@ -47,7 +47,7 @@ def median(image: Float[Tensor, "b c h w"], *, size: int = 3) -> Float[Tensor, "
 def shrink(image: Float[Tensor, "b c h w"], *, threshold: float, size: int = 8) -> Float[Tensor, "b c h w"]:
     """Keep what stands out in the cosine transform of small windows, and average over all windows of a pixel.
 
-    Noise of standard deviation σ leaves few coefficients above 2.5 to 3 σ; a pattern has few coefficients, and high ones.
+    Noise of standard deviation σ leaves few coefficients above 2.5 to 3 σ; a pattern has few, and they are high.
 
     Args:
         image: `(b, c, h, w)`; outside of it the nearest border pixel goes on.

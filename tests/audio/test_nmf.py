@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from tavtorch import Stop, nmf, nmf_split, separate_nmf
+from tavtorch.audio.multiplicative import _relaxed
 
 BETAS = (-1.0, 0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
 
@@ -63,7 +64,20 @@ def test_the_divergence_never_rises(beta, dtype):
         torch.testing.assert_close(found.solution.value.double(), reached[-1], rtol=1e-3, atol=1e-4)
     reached = torch.stack(reached)
     assert (reached[1:] <= reached[:-1] * (1 + 100 * torch.finfo(dtype).eps)).all()
-    assert reached[-1] < reached[0] / 2
+    assert reached[-1] < 0.6 * reached[0]
+
+
+@pytest.mark.parametrize("beta", [*BETAS, -0.3, 0.3, 2.5])
+def test_an_update_goes_beyond_the_least_of_its_surrogate_and_not_too_far(beta):
+    least = torch.logspace(-3, 3, 601, dtype=torch.float64)
+    a, b = (1, beta - 1) if beta < 1 else (beta, beta - 1) if beta <= 2 else (beta, 1)
+    s = _relaxed(least ** (a - b), beta)
+
+    def surrogate(s):
+        return s**a / a - least ** (a - b) * (s.log() if b == 0 else s**b / b)
+
+    assert (surrogate(s) <= surrogate(torch.ones_like(s)) + 1e-12).all()
+    assert ((s - least) * (least - 1) >= 0).all() and (s[301] - 1) / (least[301] - 1) > 1.8
 
 
 @pytest.mark.parametrize("beta", [0.0, 1.0, 2.0])
