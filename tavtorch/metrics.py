@@ -167,13 +167,15 @@ def _known(ratio: Tensor, truth: Tensor) -> Tensor:
 def segmentation(output: Solution, batch: dict[str, Any]) -> dict[str, Tensor]:
     """How well contours `(b, n, 2)` or `(b, m, n, 2)` meet the masks of their objects, `(b, m, h, w)`.
 
-    - `iou`: intersection over union, the mean over the objects of an image, of the result and of the start;
+    - `iou`: intersection over union, the mean over the objects of an image, of the result and of the start; where the
+      truth is masks;
     - `iterations`, `converged`: means over the contours; a collapsed one has not converged.
     """
     size = (*batch["inputs"]["image"].shape[-2:],)
     columns = {
         f"{what}/iou": iou(fill(points, size), batch["truth"])
         for what, points in {"start": batch["inputs"]["points"], "result": output.value}.items()
+        if batch["truth"].dtype == torch.bool
     }
     for field in ("iterations", "converged"):
         columns[f"result/{field}"] = getattr(output, field).float().reshape(len(output.value), -1).mean(1)

@@ -167,6 +167,12 @@ def test_a_segmentation_is_scored_against_its_masks():
     assert scores["result/converged"].tolist() == [0.5] and scores["result/iterations"].tolist() == [5]
 
 
+def test_contours_without_a_truth_still_say_how_they_went():
+    points, one = circle((10, 10), 5, 50), torch.ones(1)
+    batch = {"inputs": {"image": torch.rand(1, 1, 32, 32), "points": points}, "truth": torch.rand(1, 1, 32, 32)}
+    assert segmentation(Solution(points, one, one, one > 0), batch).keys() == {"result/iterations", "result/converged"}
+
+
 def test_the_reach_of_a_force():
     field = torch.zeros(2, 2, 4, 4)
     field[0, 0, :2] = 1.0

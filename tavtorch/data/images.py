@@ -16,7 +16,7 @@ from tavtorch.data.batches import Item, loader, own_generator, place
 from tavtorch.data.files import PICTURES, read_picture
 from tavtorch.data.folder import find
 from tavtorch.data.synthetic.shapes import Scene
-from tavtorch.image.contours import fill
+from tavtorch.image.contours import circle, fill
 from tavtorch.image.inpaint_tv import hole_from_color
 
 Damage = Callable[[Tensor, Generator], dict[str, Tensor]]
@@ -172,6 +172,19 @@ def square(image: Float[Tensor, "b c h w"], size: int) -> Float[Tensor, "b c {si
 def untouched(image: Float[Tensor, "1 c h w"], generator: Generator) -> dict[str, Tensor]:
     """The picture as it is: for ops whose result has no truth to be compared with."""
     return {"image": image}
+
+
+def surrounded(
+    image: Float[Tensor, "1 c h w"],
+    generator: Generator,
+    *,
+    center: tuple[float, float],
+    axes: tuple[float, float],
+    n: int = 200,
+) -> dict[str, Tensor]:
+    """The picture as it is, and an ellipse to start a contour from: its center and half axes (x, y) in pixels."""
+    points = image.new_tensor(center) + image.new_tensor(axes) * circle((0.0, 0.0), 1.0, n).to(image)
+    return {"image": image, "points": points}
 
 
 def noisy(image: Float[Tensor, "1 c h w"], generator: Generator, *, sigma: float) -> dict[str, Tensor]:

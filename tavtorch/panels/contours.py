@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -44,7 +45,8 @@ def contours(output: Solution, batch: Batch, *, op: Callable[..., Solution]) -> 
     """
     inputs, image = batch["inputs"], batch["inputs"]["image"][0]
     figure, axes = _over(image)
-    if "truth" in batch:
+    known = "truth" in batch and batch["truth"].dtype == torch.bool
+    if known:
         for mask in batch["truth"][0].float().cpu().numpy():
             axes.contour(mask, levels=[0.5], colors="tab:green", linewidths=1)
     _draw(axes, inputs["points"][0], color="tab:blue", linewidth=1, linestyle="--")
@@ -53,7 +55,7 @@ def contours(output: Solution, batch: Batch, *, op: Callable[..., Solution]) -> 
     op(**inputs, history=history)
     return [
         Panel(
-            "start (dashed), end (orange) and truth (green)" if "truth" in batch else "start (dashed) and end",
+            "start (dashed), end (orange) and truth (green)" if known else "start (dashed) and end",
             plot(figure),
         ),
         Panel("the way there", animation(image, [points[0] for points in history])),

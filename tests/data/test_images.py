@@ -15,6 +15,7 @@ from tavtorch.data.images import (
     painted,
     scene,
     square,
+    surrounded,
     untouched,
     written,
 )
@@ -96,6 +97,14 @@ def test_paint_tells_where_the_hole_is():
 def test_a_picture_may_stay_as_it_is():
     item = items(untouched, names=["camera"])["camera"]
     assert torch.equal(item["inputs"]["image"], item["truth"])
+
+
+def test_an_ellipse_to_start_from():
+    item = items(partial(surrounded, center=(200.0, 100.0), axes=(50.0, 20.0), n=8), names=["cat"])["cat"]
+    points = item["inputs"]["points"]
+    assert points.shape == (1, 8, 2)
+    torch.testing.assert_close(points[0, 0], torch.tensor([250.0, 100.0]))
+    assert points[..., 1].max().item() == pytest.approx(120, abs=1e-4)
 
 
 def test_a_folder_of_ones_own(tmp_path):
