@@ -85,6 +85,11 @@ def cosine_frequencies(like: Float[Tensor, "*b h w"]) -> Float[Tensor, "2 h w"]:
     return torch.stack(torch.meshgrid(x, y, indexing="xy"))
 
 
+def laplacian_eigenvalues(like: Float[Tensor, "*b h w"]) -> Float[Tensor, "h w"]:
+    """Eigenvalues `4 sin²(π ω_x) + 4 sin²(π ω_y)` of minus `laplacian` at the frequencies of `cosine_transform`."""
+    return (2 - 2 * torch.cos(2 * torch.pi * cosine_frequencies(like))).sum(0)
+
+
 def fourier_frequencies(like: Float[Tensor, "*b h w"]) -> Float[Tensor, "2 h w//2+1"]:
     """Frequencies (x, y) of the coefficients of `torch.fft.rfft2`, in cycles a pixel: x from 0, y from -½ to ½.
 

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from tavtorch.audio.check import check_wave
 from tavtorch.audio.constellation import Peaks, pairs, peaks
 from tavtorch.audio.sonogram import sonogram
 
@@ -108,7 +109,7 @@ def fingerprint(
     (32, torch.Size([2, 120]))
     """
     recipe = recipe or Recipe()
-    _check(wave, sample_rate)
+    check_wave(wave, sample_rate)
     levels = sonogram(_resampled(wave, sample_rate, recipe.rate), n_fft=recipe.n_fft, hop=recipe.hop)
     found = peaks(levels, radius=recipe.radius, density=recipe.density, block=recipe.block)
     return _landmarks(found, evidence(levels) if verify else None, levels.shape[-1], recipe)
@@ -137,7 +138,7 @@ def fingerprint_stream(
         before = min(start, halo)
         first = (start - before) * sample_rate
         wave = read(first, min((start + seconds + halo) * sample_rate, length) - first)[None]
-        _check(wave, sample_rate)
+        check_wave(wave, sample_rate)
         heard = _resampled(wave, sample_rate, recipe.rate)
         lead = second if before else 0  # one block before and one after, so that every neighbourhood is whole
         heard = heard[..., before * recipe.rate - lead :][..., : lead + seconds * recipe.rate + second]
@@ -168,12 +169,3 @@ def _resampled(wave: Tensor, sample_rate: int, rate: int) -> Tensor:
 def _ratio(sample_rate: int, rate: int) -> Fraction:
     """`rate / sample_rate`, closely: the resampler needs memory as the square of the denominator."""
     return Fraction(rate, sample_rate).limit_denominator(1000)
-
-
-def _check(wave: Tensor, sample_rate: int) -> None:
-    if wave.dim() != 3 or wave.numel() == 0:
-        raise ValueError(f"wave: expected a batch (b, c, t) with samples in it, got shape {tuple(wave.shape)}.")
-    if not bool(wave.isfinite().all()):
-        raise ValueError("wave: some samples are NaN or infinite; clean the recording first.")
-    if sample_rate < 1:
-        raise ValueError(f"sample_rate: expected Hz, a whole number >= 1, got {sample_rate}.")

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from tavtorch.audio.check import check_wave
 from tavtorch.audio.unet import UNet
 
 
@@ -99,11 +100,6 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def _check(wave: Tensor, sample_rate: int, segment: float, overlap: float) -> None:
-    if wave.dim() != 3 or wave.numel() == 0:
-        raise ValueError(f"wave: expected a batch (b, c, t) with samples in it, got shape {tuple(wave.shape)}.")
-    if not bool(wave.isfinite().all()):
-        raise ValueError("wave: some samples are NaN or infinite; clean the recording first.")
-    if sample_rate < 1:
-        raise ValueError(f"sample_rate: expected Hz, a whole number >= 1, got {sample_rate}.")
+    check_wave(wave, sample_rate)
     if not 0 < overlap < segment / 2:
         raise ValueError(f"overlap: expected more than 0 and less than half of segment = {segment} s, got {overlap}.")

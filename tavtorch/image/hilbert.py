@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from tavtorch.grid import cosine_frequencies, cosine_transform, divergence, gradient, inverse_cosine_transform
+from tavtorch.grid import cosine_transform, divergence, gradient, inverse_cosine_transform, laplacian_eigenvalues
 from tavtorch.image.primal_dual import Coupling, inner, length, total
 from tavtorch.solve import Solution, Stop, compiled, iterate
 
@@ -42,7 +42,7 @@ def minimise(f: Tensor, weight: Tensor, kernel: Tensor, coupling: Coupling, stop
         slope = length(gradient(f), coupling).mean((1, 2, 3, 4)).reshape(-1, 1, 1, 1)
         rho = 3 * weight.mean((-2, -1), keepdim=True).clamp(min=tiny) / slope.clamp(min=tiny)
         radius, data = (weight / rho)[:, :, None].clamp(min=tiny), cosine_transform(f)
-        step = Step(kernel * data, 1 / (kernel + rho * _minus_laplacian(f)), rho, radius, None, coupling)
+        step = Step(kernel * data, 1 / (kernel + rho * laplacian_eigenvalues(f)), rho, radius, None, coupling)
         found = iterate(lambda k, s: step(s)[1:], (gradient(f),), lambda s: _gap(s, step, data, kernel), stop)
         u, s = step(found.value[0])
         u = inverse_cosine_transform(u)
@@ -126,8 +126,3 @@ def _adjoint(g: Tensor, s: Tensor, forward: Step, kernel: Tensor, stop: Stop) ->
     stop = Stop(stop.tol**0.5, stop.max_iter, stop.every)
     found = iterate(lambda k, t: step(t)[1:], (torch.zeros_like(s),), residual, stop)
     return inverse_cosine_transform(step(found.value[0])[0])
-
-
-def _minus_laplacian(like: Tensor) -> Tensor:
-    """Eigenvalues of `∇ᵀ∇` at the cosine frequencies."""
-    return (2 - 2 * torch.cos(2 * torch.pi * cosine_frequencies(like))).sum(0)

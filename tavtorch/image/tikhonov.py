@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from tavtorch.grid import cosine_transform, divergence, gradient, inverse_cosine_transform
+from tavtorch.grid import cosine_transform, divergence, gradient, inverse_cosine_transform, laplacian_eigenvalues
 from tavtorch.image.check import check_image, spread_weight
 from tavtorch.solve import Stop, conjugate_gradient
 
@@ -44,6 +44,4 @@ def tikhonov(image: Float[Tensor, "b c h w"], weight: float | Float[Tensor, "...
 
 def _filter(image: Tensor, weight: Tensor) -> Tensor:
     """`(1 - weight laplacian)⁻¹ image`, `weight` of `(b, 1, 1, 1)`."""
-    h, w = image.shape[-2:]
-    i, j = (2 - 2 * torch.cos(torch.arange(n, dtype=image.dtype, device=image.device) * torch.pi / n) for n in (h, w))
-    return inverse_cosine_transform(cosine_transform(image) / (1 + weight * (i[:, None] + j)))
+    return inverse_cosine_transform(cosine_transform(image) / (1 + weight * laplacian_eigenvalues(image)))
