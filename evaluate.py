@@ -6,8 +6,7 @@
     python evaluate.py task=rof data=folder data.root=PATH run=predict
                                               a picture, or a folder of them, through the op: results in
                                               runs/rof/predictions, in the format and depth that they came in
-    python evaluate.py task=separate ckpt=runs/separate/checkpoints/best.ckpt
-                                              scores on generated songs, writes runs/separate/report.html
+    python evaluate.py task=separate          scores what train.py trained (another: ckpt=PATH) on generated songs
     python evaluate.py task=separate data=stems data.root=PATH data.test=1 ckpt=...
                                               scores on every song of a folder
     python evaluate.py task=separate data=folder data.root=PATH run=predict ckpt=...
@@ -17,6 +16,8 @@
                                               songs into the library runs/library.sqlite
     python evaluate.py task=recognise data=clips data.root=PATH run=predict
                                               the song of a clip, or the tracks of a long recording
+    python evaluate.py -m 'experiment=glob(*)'
+                                              every experiment of the report, on one page: runs/report/index.html
     python evaluate.py ... metrics=bss_eval   BSS-eval v4 instead (pip install 'tavtorch[museval]'; minutes a song)
     python evaluate.py ... trainer.devices=2 trainer.strategy=ddp
                                               on several processes, each file once
@@ -29,7 +30,7 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from tavtorch.run import assemble, checkpoint, needs_weights, own_up, plainly
+from tavtorch.run import assemble, own_up, plainly, weights
 
 CONFIGS = str(Path(__file__).resolve().parent / "configs")
 
@@ -37,9 +38,8 @@ CONFIGS = str(Path(__file__).resolve().parent / "configs")
 @hydra.main(version_base="1.3", config_path=CONFIGS, config_name="evaluate")
 @plainly
 def main(config: DictConfig) -> None:
+    ckpt = weights(config, Path(__file__).with_name("train.py"))
     trainer, task, data = assemble(config)
-    ckpt = checkpoint(config)
-    needs_weights(task, ckpt)
     if config.run == "predict":
         trainer.predict(task, data, ckpt_path=ckpt, weights_only=True, return_predictions=False)
     else:

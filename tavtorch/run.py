@@ -1,7 +1,10 @@
 """What train.py and evaluate.py share: a configuration becomes a trainer, a task and its data."""
 
 import functools
+import inspect
 import logging
+import shlex
+import subprocess
 import sys
 import warnings
 from collections.abc import Callable
@@ -10,14 +13,20 @@ from typing import Any, cast
 
 import lightning as L
 import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import JobReturn
 from hydra.errors import InstantiationException
-from hydra.utils import instantiate
+from hydra.experimental.callback import Callback
+from hydra.types import RunMode
+from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
+from tavtorch.page import Section, gather
 from tavtorch.task import Task
 
 log = logging.getLogger(__name__)
+_EVALUATING = ("run", "overwrite", "train_for")  # settings that train.py does not have
 
 
 def assemble(config: DictConfig) -> tuple[L.Trainer, Task, L.LightningDataModule]:
@@ -57,27 +66,73 @@ def checkpoint(config: DictConfig) -> str | None:
     return str(path)
 
 
-def needs_weights(task: Task, ckpt: str | None) -> None:
+def weights(config: DictConfig, script: Path) -> str | None:
+    """Path of the checkpoint that is scored: the one asked for, or else the one that training under this name left.
+
+    Args:
+        script: train.py, which is run first where there is none and `train_for` gives it time.
+    """
+    if config.ckpt is None and _is_network(config):
+        own = Path(config.out, "checkpoints/best.ckpt")
+        if not own.is_file() and config.train_for:
+            log.info("%s: not trained yet; training it for %s", config.name, config.train_for)
+            same = [word for word in _typed() if word.partition("=")[0] not in _EVALUATING]
+            here = [f"hydra.run.dir={config.out}", f"trainer.max_time={config.train_for}"]
+            subprocess.run([sys.executable, str(script), *same, *here], check=True)
+        if not own.is_file():
+            training = shlex.join(["python", "train.py", *_typed()])
+            raise UntrainedError(
+                f"ckpt: the network {config.name} is not trained yet; {training} does that, or give ckpt=..."
+            )
+        config.ckpt = str(own)
+    return checkpoint(config)
+
+
+class UntrainedError(ValueError):
     """A network that has learned nothing is not worth a score."""
-    if ckpt is None and isinstance(task.op, nn.Module):
-        raise ValueError("ckpt: this task runs a network; train one with train.py and give its path with ckpt=...")
+
+
+class PassedOverError(ValueError):
+    """Some items could not be read; the others are done."""
+
+
+class Sweep(Callback):
+    """Several runs (`-m`): one page of them all, which grows with each, and an exit code that tells of failures."""
+
+    def __init__(self) -> None:
+        self.failed: list[str] = []
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
+        if config.hydra.mode == RunMode.MULTIRUN:
+            gather(Path(config.hydra.sweep.dir), self._page(config))
+            if isinstance(job_return._return_value, str):
+                self.failed.append(config.name)
+
+    def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
+        log.info("\nall runs: %s", self._page(config))
+        if self.failed:
+            sys.exit(f"failed: {', '.join(self.failed)}")
+
+    def _page(self, config: DictConfig) -> Path:
+        return Path(config.hydra.sweep.dir, "report/index.html")
 
 
 def own_up(task: Task) -> None:
     """End with an error where items had to be passed over; the others are done."""
     if task.errors:
-        raise ValueError("passed over:\n  " + "\n  ".join(task.errors.values()))
+        raise PassedOverError("passed over:\n  " + "\n  ".join(task.errors.values()))
 
 
-def _plain(config: DictConfig) -> dict[str, Any]:
-    return cast(dict[str, Any], OmegaConf.to_object(config))
+def plainly(main: Callable[[DictConfig], None]) -> Callable[[DictConfig], str | None]:
+    """Bad input ends a script with its message rather than a traceback, and exit code 1.
 
-
-def plainly(main: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
-    """Bad input ends a script with its message rather than a traceback, and exit code 1."""
+    Where it is one of several runs (`-m`) the message stands on the page, and the others are done; see `Sweep`.
+    """
 
     @functools.wraps(main)
-    def plain(config: DictConfig) -> None:
+    def plain(config: DictConfig) -> str | None:
+        if HydraConfig.initialized():
+            config.command = shlex.join(["python", f"{HydraConfig.get().job.name}.py", *_typed()])
         try:
             main(config)
         except (ValueError, InstantiationException) as error:
@@ -85,7 +140,13 @@ def plainly(main: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
             if not isinstance(cause, ValueError):
                 raise
             log.debug("traceback", exc_info=True)
-            sys.exit(f"error: {cause}")
+            if not (HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN):
+                sys.exit(f"error: {cause}")
+            log.info("%s: %s", config.name, cause)
+            if not isinstance(cause, PassedOverError):
+                Section(**_plain(config.section), errors={config.name: str(cause)}).write(Path(config.out))
+            return None if isinstance(cause, UntrainedError) else str(cause)
+        return None
 
     return plain
 
@@ -100,6 +161,20 @@ def precision(wanted: str) -> str:
         known: Callable[[], dict[str, Any]] = getattr(torch.cpu, "get_capabilities", dict)  # of newer versions of torch
         fast = bool(known().get("avx512_bf16"))
     return "bf16-mixed" if fast else "32-true"
+
+
+def _is_network(config: DictConfig) -> bool:
+    op = get_object(config.task.op._target_)
+    return inspect.isclass(op) and issubclass(op, nn.Module)
+
+
+def _typed() -> list[str]:
+    """The settings of this run that its user changed."""
+    return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
+
+
+def _plain(config: DictConfig) -> dict[str, Any]:
+    return cast(dict[str, Any], OmegaConf.to_object(config))
 
 
 def _quieten() -> None:

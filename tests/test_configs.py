@@ -71,7 +71,17 @@ def test_what_a_script_builds_by_default(script):
 
 @pytest.mark.parametrize("experiment", choices("experiment"))
 def test_an_experiment_says_what_it_is(experiment):
-    """Its first lines are a title, what it costs and what it scores."""
+    """In its file what it costs and scores; on the page what it shows of the report, what that saw, and what we get."""
     head = (CONFIGS / "experiment" / f"{experiment}.yaml").read_text().split("defaults:")[0]
     for word in ("Cost:", "Score:"):
         assert word in head
+    section = composed("evaluate", f"experiment={experiment}", f"name={experiment}").section
+    for key in ("title", "chapter", "about", "energy", "here"):
+        assert section[key], key
+
+
+def test_every_figure_of_the_report_has_an_experiment():
+    figures = {
+        figure for name in choices("experiment") for figure in composed("evaluate", f"experiment={name}").figures
+    }
+    assert figures == set(range(1, 28))

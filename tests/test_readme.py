@@ -13,6 +13,7 @@ BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
 MANUALS = [
     line for name in ("train.py", "evaluate.py") for line in (TOP / name).read_text().split('"""')[1].splitlines()
 ]
+EXPERIMENTS = sorted(path.stem for path in (TOP / "configs/experiment").glob("*.yaml"))
 COMMANDS = [
     line.strip()
     for line in "\n".join(text for kind, text in BLOCKS if kind == "bash").splitlines() + MANUALS
@@ -28,7 +29,8 @@ def test_a_command_names_settings_that_exist(command):
     variants = [overrides]
     if "-m" in words:
         key, values = overrides[0].split("=", 1)
-        variants = [[f"{key}={value}", *overrides[1:]] for value in values.split(",")]
+        names = EXPERIMENTS if values == "glob(*)" else values.split(",")
+        variants = [[f"{key}={name}", *overrides[1:]] for name in names]
     with initialize_config_dir(str(TOP / "configs"), version_base="1.3"):
         for variant in variants:
             compose(script, ["name=test", "out=runs/test", *variant])
@@ -48,3 +50,21 @@ def test_the_example_runs(capsys):
 
 def test_it_is_short():
     assert len(README.splitlines()) <= 150
+
+
+def test_every_system_has_a_section_on_the_page():
+    """A row of the table names a task, or functions, that some experiment runs."""
+    with initialize_config_dir(str(TOP / "configs"), version_base="1.3"):
+        tasks = {
+            compose("evaluate", ["name=x", "out=x", f"experiment={name}"]).task.op._target_.removeprefix("tavtorch.")
+            for name in EXPERIMENTS
+        }
+    rows = re.findall(r"^\| [a-z +]+ \| (.*?) \|", README, re.MULTILINE)[1:]
+    assert len(rows) >= 10
+    for row in rows:
+        assert tasks & set(re.findall(r"`(\w+)`", row)), row
+
+
+def test_what_it_links_to_is_there():
+    for target in re.findall(r"\]\((?!http)([^)#]+)", README):
+        assert (TOP / target).exists(), target

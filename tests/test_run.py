@@ -1,14 +1,15 @@
+from pathlib import Path
+
 import pytest
 import torch
 from hydra.errors import InstantiationException
 from omegaconf import OmegaConf
 
-from tavtorch.run import checkpoint, needs_weights, plainly
-from tavtorch.task import Task
+from tavtorch.run import UntrainedError, checkpoint, plainly, weights
 
 
 def config(**changes):
-    base = {"out": "nowhere", "ckpt": None, "task": {"op": {"width": 8, "stems": ["vocals", "drums"]}}}
+    base = {"out": "nowhere", "ckpt": None, "command": None, "task": {"op": {"width": 8, "stems": ["vocals", "drums"]}}}
     return OmegaConf.create(base | changes)
 
 
@@ -103,8 +104,27 @@ def test_a_defect_keeps_its_traceback():
         plainly(main)(config())
 
 
-def test_a_network_without_weights_is_not_scored():
-    with pytest.raises(ValueError, match="ckpt: this task runs a network"):
-        needs_weights(Task(torch.nn.Linear(1, 1)), None)
-    needs_weights(Task(torch.nn.Linear(1, 1)), "best.ckpt")
-    needs_weights(Task(torch.relu), None)
+# networks that are scored
+
+
+def network(**changes):
+    op = {"_target_": "tavtorch.UNet", "width": 8, "stems": ["vocals", "drums"]}
+    return config(name="mine", task={"op": op}, train_for=None, **changes)
+
+
+def test_a_network_finds_the_weights_of_its_name(tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    op = OmegaConf.to_object(network().task.op)
+    own = saved(tmp_path / "checkpoints/best.ckpt", **op)
+    assert weights(network(out=str(tmp_path)), Path("train.py")) == own
+    other = saved(tmp_path / "other.ckpt", **op)
+    assert weights(network(out=str(tmp_path), ckpt=other), Path("train.py")) == other
+
+
+def test_a_function_has_no_weights(tmp_path):
+    assert weights(config(task={"op": {"_target_": "tavtorch.rof", "_partial_": True}}), Path("train.py")) is None
+
+
+def test_a_network_without_weights_is_not_scored(tmp_path):
+    with pytest.raises(UntrainedError, match="ckpt: the network mine is not trained yet; python train.py"):
+        weights(network(out=str(tmp_path)), Path("train.py"))

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from PIL import Image
 from torch import Tensor
 
@@ -18,6 +19,9 @@ from tavtorch.solve import Solution
 
 _ARROWS = 40  # along the longer side
 _FRAMES = 40  # of an animation, at most
+_END: dict[str, Any] = {  # to be seen on any ground
+    "color": "#19e3ff", "linewidth": 1.4, "path_effects": [withStroke(linewidth=2.4, foreground="black")]
+}  # fmt: skip
 
 
 def field(output: Tensor | Solution, batch: Batch) -> list[Panel]:
@@ -30,7 +34,7 @@ def field(output: Tensor | Solution, batch: Batch) -> list[Panel]:
     unit = (force / length.clamp(min=1e-30))[:, ::every, ::every] * there[::every, ::every]
     arrows, axes = _over(batch["inputs"]["image"][0])
     axes.quiver(x, y, *unit.numpy(), color="tab:orange", angles="xy", scale_units="xy", scale=1.2 / every, width=0.003)
-    sizes = Figure(figsize=(5.4, 4.4), layout="constrained")
+    sizes = Figure(figsize=(5.4, max(1.0, 4.4 * length.shape[0] / length.shape[1])), layout="constrained")
     ground = sizes.add_subplot(xticks=[], yticks=[])
     decades = (length / length.max().clamp(min=1e-30)).clamp(min=1e-6).log10()
     sizes.colorbar(ground.imshow(decades.numpy(), vmin=-6, vmax=0, cmap="viridis"), label="length, decades of the most")
@@ -49,13 +53,13 @@ def contours(output: Solution, batch: Batch, *, op: Callable[..., Solution]) -> 
     if known:
         for mask in batch["truth"][0].float().cpu().numpy():
             axes.contour(mask, levels=[0.5], colors="tab:green", linewidths=1)
-    _draw(axes, inputs["points"][0], color="tab:blue", linewidth=1, linestyle="--")
-    _draw(axes, output.value[0], color="tab:orange", linewidth=1.8)
+    _draw(axes, inputs["points"][0], color="white", linewidth=1, linestyle="--")
+    _draw(axes, output.value[0], **_END)
     history: list[Tensor] = []
     op(**inputs, history=history)
     return [
         Panel(
-            "start (dashed), end (orange) and truth (green)" if known else "start (dashed) and end",
+            "start (dashed), end (cyan) and truth (green)" if known else "start (dashed) and end",
             plot(figure),
         ),
         Panel("the way there", animation(image, [points[0] for points in history])),
@@ -63,26 +67,27 @@ def contours(output: Solution, batch: Batch, *, op: Callable[..., Solution]) -> 
 
 
 def animation(image: Float[Tensor, "c h w"], history: Sequence[Tensor], *, milliseconds: int = 80) -> str:
-    """Contours over the image, one picture after the other, as the data URL of a GIF."""
+    """Contours over the image, one picture after the other, as the data URL of a film."""
     chosen = np.unique(np.linspace(0, len(history) - 1, min(_FRAMES, len(history))).round().astype(int))
     frames = []
     for i in chosen:
         figure, axes = _over(image)
-        _draw(axes, history[i], color="tab:orange", linewidth=1.8)
+        _draw(axes, history[i], **_END)
         file = io.BytesIO()
         figure.savefig(file, format="png", dpi=70)
-        frames.append(Image.open(file).convert("P", palette=Image.Palette.ADAPTIVE, colors=64))
+        frames.append(Image.open(file).convert("RGB"))
     file = io.BytesIO()
     pauses = [milliseconds] * (len(frames) - 1) + [1500]
-    frames[0].save(file, format="gif", save_all=True, append_images=frames[1:], duration=pauses, loop=0)
-    return url("image/gif", file)
+    frames[0].save(file, "webp", save_all=True, append_images=frames[1:], duration=pauses, loop=0, quality=75)
+    return url("image/webp", file)
 
 
 def _over(image: Float[Tensor, "c h w"]) -> tuple[Figure, Axes]:
     """A figure of the image, to draw on."""
     h, w = image.shape[-2:]
-    figure = Figure(figsize=(5.2, max(1.0, 5.2 * h / w)), layout="constrained")
-    axes = figure.add_subplot(xticks=[], yticks=[])
+    figure = Figure(figsize=(5.2, max(1.0, 5.2 * h / w)))
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_axis_off()
     pixels = image.detach().float().cpu().clamp(0, 1).movedim(0, -1).squeeze(-1).numpy()
     axes.imshow(pixels, cmap="gray", vmin=0, vmax=1)
     return figure, axes

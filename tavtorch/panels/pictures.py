@@ -1,22 +1,24 @@
 """Pictures before and after, what was taken away, and how an iteration went."""
 
-import io
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import matplotlib
+import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from matplotlib.figure import Figure
-from PIL import Image
 from torch import Tensor
 
 from tavtorch.data.batches import Batch
 from tavtorch.image.split import Split
-from tavtorch.panels import Panel, plot, url
+from tavtorch.panels import Panel, picture, plot
 from tavtorch.solve import Solution, Stop
 
-_LOOKS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 150, 200)  # steps after which a curve has a point
+_DOTS = 128  # a side of a drawn spectrum: one wave alone is to be seen
+_LOOKS = 14  # points of a curve
 
 
 def restored(output: Tensor | Solution, batch: Batch, *, op: Callable[..., Any] | None = None) -> list[Panel]:
@@ -30,20 +32,34 @@ def restored(output: Tensor | Solution, batch: Batch, *, op: Callable[..., Any] 
     hole = inputs.get("hole")
     panels = [
         Panel("input", picture(before[0] if hole is None else marked(before[0], hole[0]))),
-        Panel("result", picture(after[0])),
+        Panel("result", picture(after[0]), before="input"),
         Panel("truth", picture(batch["truth"][0])),
         Panel("result - truth, around mid-grey, × 2", picture(0.5 + 2 * (after - batch["truth"])[0])),
     ]
     if hole is None:
         panels.append(Panel("input - result, around mid-grey, × 2", picture(0.5 + 2 * (before - after)[0])))
-    return [*panels, convergence(op, inputs)] if op else panels
+    return [*panels, *_way(op, inputs, output)]
+
+
+def removed(output: Tensor | Solution, batch: Batch, *, op: Callable[..., Any] | None = None) -> list[Panel]:
+    """A picture with an object in it, what is taken away, and the picture without; `op` as in `restored`."""
+    inputs, after = batch["inputs"], output.value if isinstance(output, Solution) else output
+    panels = [
+        Panel("before", picture(batch["truth"][0])),
+        Panel("what is taken away", picture(marked(inputs["image"][0], inputs["hole"][0]))),
+        Panel("after", picture(after[0]), before="before"),
+    ]
+    return [*panels, *_way(op, inputs, output)]
 
 
 def parts(output: Split, batch: Batch) -> list[Panel]:
     """Image, structure, and texture around mid-grey, each with its spectrum in dB, and the true parts where known."""
     image = batch["inputs"]["image"]
-    images = {"image": image, "structure": output.structure, "texture, around mid-grey": 0.5 + output.texture}
-    panels = [Panel(caption, picture(one[0])) for caption, one in images.items()]
+    panels = [
+        Panel("image", picture(image[0])),
+        Panel("structure", picture(output.structure[0]), before="image"),
+        Panel("texture, around mid-grey", picture(0.5 + output.texture[0])),
+    ]
     if isinstance(batch.get("truth"), dict):
         panels.append(Panel("true texture, around mid-grey", picture(0.5 + batch["truth"]["texture"][0])))
     shown = {"image": image, "structure": output.structure, "texture": output.texture}
@@ -53,21 +69,12 @@ def parts(output: Split, batch: Batch) -> list[Panel]:
 def spectrum_plot(image: Float[Tensor, "c h w"], *, depth: float = 80.0) -> str:
     """Levels in dB over the frequencies (x, y), as a data URL: 0 in the middle, `depth` dB down from the full scale."""
     levels = 20 * torch.fft.fft2(image.detach().double().cpu().mean(0), norm="forward").abs().clamp(min=1e-12).log10()
+    seen = F.max_pool2d(torch.fft.fftshift(levels)[None], math.ceil(max(levels.shape) / _DOTS), ceil_mode=True)[0]
     figure = Figure(figsize=(4.4, 3.8), layout="constrained")
     axes = figure.add_subplot(xlabel="cycles a pixel, x", ylabel="cycles a pixel, y")
-    drawn = axes.imshow(
-        torch.fft.fftshift(levels).numpy(), extent=(-0.5, 0.5, 0.5, -0.5), vmin=-depth - 20, vmax=-20, cmap="magma"
-    )
+    drawn = axes.imshow(seen.numpy(), extent=(-0.5, 0.5, 0.5, -0.5), vmin=-depth - 20, vmax=-20, cmap="magma")
     figure.colorbar(drawn, label="dB")
     return plot(figure)
-
-
-def picture(image: Float[Tensor, "c h w"]) -> str:
-    """A picture, pixel by pixel, as a data URL; what lies outside of [0, 1] is cut off."""
-    pixels = (image.detach().float().cpu().clamp(0, 1) * 255).round().byte().movedim(0, -1).squeeze(-1).numpy()
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, format="png", optimize=True)
-    return url("image/png", file)
 
 
 def marked(
@@ -78,12 +85,21 @@ def marked(
     return torch.where(hole, paint, image)
 
 
-def convergence(op: Callable[..., Any], inputs: dict[str, Any]) -> Panel:
-    """The gap after so many steps, by as many runs that end there."""
-    gaps = [float(op(**inputs, stop=Stop(tol=0.0, max_iter=k, every=k)).gap[0]) for k in _LOOKS]
+def convergence(op: Callable[..., Any], inputs: dict[str, Any], *, steps: int = 200) -> Panel:
+    """The gap after so many steps, by as many runs that end there, and how far the result then is from the last one."""
+    looks = np.unique(np.geomspace(1, steps, _LOOKS).round().astype(int)).tolist()
+    ends = [op(**inputs, stop=Stop(tol=0.0, max_iter=k, every=k)) for k in looks]
+    last = ends[-1].value[0]
+    away = [float((end.value[0] - last).norm() / last.norm()) for end in ends[:-1]]
     with matplotlib.rc_context({"axes.spines.top": False, "axes.spines.right": False}):
-        figure = Figure(figsize=(5, 3.6), layout="constrained")
-        axes = figure.add_subplot(xlabel="iterations", ylabel="gap")
-    axes.loglog(_LOOKS, gaps, marker=".")
+        figure = Figure(figsize=(4, 3.6), layout="constrained")
+        axes = figure.add_subplot(xlabel="iterations")
+    axes.loglog(looks, [float(end.gap[0]) for end in ends], marker=".", label="gap")
+    axes.loglog(looks[:-1], away, marker=".", label="relative distance to the last picture")
     axes.grid(which="major", alpha=0.3)
-    return Panel("gap over the iterations", plot(figure))
+    axes.legend(frameon=False, fontsize="small")
+    return Panel("the way to the result", plot(figure))
+
+
+def _way(op: Callable[..., Any] | None, inputs: dict[str, Any], output: Any) -> list[Panel]:
+    return [convergence(op, inputs, steps=max(200, int(output.iterations[0])))] if op else []

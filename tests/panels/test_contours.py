@@ -17,8 +17,8 @@ def scene():
 def test_a_contour_is_shown_with_its_way():
     batch, op = scene(), partial(segment, stop=Stop(tol=0.1, max_iter=60, every=10))
     still, moving = contours(op(**batch["inputs"]), batch, op=op)
-    assert still.picture.startswith("data:image/png")
-    film = Image.open(io.BytesIO(base64.b64decode(moving.picture.removeprefix("data:image/gif;base64,"))))
+    assert still.picture.startswith("data:image/webp")
+    film = Image.open(io.BytesIO(base64.b64decode(moving.picture.removeprefix("data:image/webp;base64,"))))
     assert film.n_frames > 2
     batch["truth"] = batch["inputs"]["image"]  # a picture, whose objects nobody has marked
     assert contours(op(**batch["inputs"]), batch, op=op)[0].caption == "start (dashed) and end"
@@ -27,7 +27,7 @@ def test_a_contour_is_shown_with_its_way():
 def test_a_long_way_is_told_in_few_pictures():
     image, points = torch.rand(1, 20, 30), circle((15, 10), 5, 20)[0]
     film = animation(image, [points + 0.02 * k for k in range(200)])
-    assert Image.open(io.BytesIO(base64.b64decode(film.removeprefix("data:image/gif;base64,")))).n_frames <= 40
+    assert Image.open(io.BytesIO(base64.b64decode(film.removeprefix("data:image/webp;base64,")))).n_frames <= 40
 
 
 def test_a_field_is_arrows_and_lengths():

@@ -1,4 +1,4 @@
-"""Drawings with a texture on them, both of them known: what splits into structure and texture are scored on."""
+"""Drawings with a texture on them, both of them known, and a grid: what splits into structure and texture are for."""
 
 from collections.abc import Callable
 from typing import Any
@@ -33,6 +33,22 @@ def textured(
     pattern = amplitude * where * texture(grid, generator)
     parts = {"structure": structure[None, None], "texture": pattern[None, None]}
     return {"inputs": {"image": parts["structure"] + parts["texture"]}, "truth": parts}
+
+
+def lattice(
+    generator: Generator, *, direction: float, size: int = 256, period: int = 32, line: int = 6
+) -> dict[str, Any]:
+    """A grid of dark lines, as an item without truth, and the direction of those of its waves that are to be kept.
+
+    Args:
+        direction: in degrees from x towards y; along an axis it is stripes across it that are kept.
+        size: of the sides, in pixels.
+        period: from a line to the next.
+        line: width of a line.
+    """
+    bright = (torch.arange(size) % period >= line).float()
+    image = 0.2 + 0.6 * bright[:, None] * bright
+    return {"inputs": {"image": image[None, None], "direction": direction}}
 
 
 def grating(
