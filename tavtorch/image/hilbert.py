@@ -41,17 +41,38 @@ def minimise(f: Tensor, weight: Tensor, kernel: Tensor, coupling: Coupling, stop
         tiny = torch.finfo(f.dtype).tiny ** 0.5
         slope = length(gradient(f), coupling).mean((1, 2, 3, 4)).reshape(-1, 1, 1, 1)
         rho = 3 * weight.mean((-2, -1), keepdim=True).clamp(min=tiny) / slope.clamp(min=tiny)
-        radius, data = (weight / rho)[:, :, None].clamp(min=tiny), cosine_transform(f)
-        step = Step(kernel * data, 1 / (kernel + rho * laplacian_eigenvalues(f)), rho, radius, None, coupling)
+        ball, data = Ball((weight / rho)[:, :, None].clamp(min=tiny), coupling), cosine_transform(f)
+        step = Step(kernel * data, 1 / (kernel + rho * laplacian_eigenvalues(f)), rho, ball)
         found = iterate(lambda k, s: step(s)[1:], (gradient(f),), lambda s: _gap(s, step, data, kernel), stop)
         u, s = step(found.value[0])
         u = inverse_cosine_transform(u)
     if not (torch.is_grad_enabled() and (f.requires_grad or weight.requires_grad or kernel.requires_grad)):
         return found._replace(value=u)
-    unit = s / torch.maximum(length(s, coupling), radius)
+    unit = s / torch.maximum(length(s, coupling), ball.radius)
     zero = inverse_cosine_transform(kernel * cosine_transform(f - u)) + divergence(weight[:, :, None] * unit)
     zero.register_hook(lambda g: _adjoint(g, s, step, kernel.detach(), stop))
     return found._replace(value=u + (zero - zero.detach()))  # adds zero: the value stays, the gradient comes along
+
+
+class Ball(NamedTuple):
+    """Fields no longer than a radius anywhere, and the projection on them, or its derivative."""
+
+    radius: Tensor
+    """Of the ball; in a derivative, the factor."""
+    coupling: Coupling
+    normal: Tensor | None = None
+    """Makes it a derivative: the direction that the projection loses, 0 where it does nothing."""
+
+    def project(self, s: Tensor) -> Tensor:
+        if self.normal is None:
+            return s * (self.radius / length(s, self.coupling)).clamp(max=1)
+        return self.radius * (s - self.normal * inner(self.normal, s, self.coupling))
+
+    def derivative(self, s: Tensor) -> "Ball":
+        """The derivative of the projection at `s`."""
+        size = length(s, self.coupling)
+        normal = torch.where(size > self.radius, s / size, 0)
+        return Ball((self.radius / size).clamp(max=1), self.coupling, normal)
 
 
 class Step(NamedTuple):
@@ -62,25 +83,23 @@ class Step(NamedTuple):
     inverse: Tensor
     """Of `K + ρ ∇ᵀ∇` there."""
     rho: Tensor
-    radius: Tensor
-    normal: Tensor | None
-    """Where there is one, `P` is the derivative of the projection, and `radius` the factor in it."""
-    coupling: Coupling
+    ball: Ball
+    """Onto which `P` projects."""
 
     def __call__(self, s: Tensor) -> tuple[Tensor, Tensor]:
-        inside, source = _reflect(s, self.radius, self.normal, self.coupling)
+        inside, source = _reflect(s, self.ball)
         u = (self.right - self.rho * cosine_transform(source)) * self.inverse
         return u, _relax(inside, s, inverse_cosine_transform(u))
 
     def multiplier(self, s: Tensor) -> Tensor:
         """`p = ρ P(s)`."""
-        return self.rho[..., None] * _project(s, self.radius, self.normal, self.coupling)
+        return self.rho[..., None] * self.ball.project(s)
 
 
 @compiled
-def _reflect(s: Tensor, radius: Tensor, normal: Tensor | None, coupling: Coupling) -> tuple[Tensor, Tensor]:
+def _reflect(s: Tensor, ball: Ball) -> tuple[Tensor, Tensor]:
     """`P(s)`, and the divergence of `s - 2 P(s)`."""
-    inside = _project(s, radius, normal, coupling)
+    inside = ball.project(s)
     return inside, divergence(s - 2 * inside)
 
 
@@ -89,19 +108,12 @@ def _relax(inside: Tensor, s: Tensor, u: Tensor) -> Tensor:
     return inside + torch.lerp(s - inside, gradient(u), RELAXATION)
 
 
-def _project(s: Tensor, radius: Tensor, normal: Tensor | None, coupling: Coupling) -> Tensor:
-    """The nearest field in the balls, or the derivative of that."""
-    if normal is None:
-        return s * (radius / length(s, coupling)).clamp(max=1)
-    return radius * (s - normal * inner(normal, s, coupling))
-
-
 def _gap(s: Tensor, step: Step, data: Tensor, kernel: Tensor) -> Tensor:
     u, s = step(s)
     p, slope = step.multiplier(s), gradient(inverse_cosine_transform(u))
-    variation = step.rho[..., None] * step.radius * length(slope, step.coupling)
+    variation = step.rho[..., None] * step.ball.radius * length(slope, step.ball.coupling)
     residual = kernel * (u - data) - cosine_transform(divergence(p))
-    gap = total(variation - inner(slope, p, step.coupling)) + total(residual.square() / kernel / 2)
+    gap = total(variation - inner(slope, p, step.ball.coupling)) + total(residual.square() / kernel / 2)
     energy = total(variation) + total(kernel * (u - data).square() / 2)
     rounding = torch.finfo(u.dtype).eps * total(kernel * data.square() / 2)
     return (gap / (energy + rounding).clamp(min=torch.finfo(u.dtype).tiny)).to(u.dtype)
@@ -114,9 +126,8 @@ def _adjoint(g: Tensor, s: Tensor, forward: Step, kernel: Tensor, stop: Stop) ->
 
     Here `n = s / |s|`. It stops on `|K w + ∇ᵀq - g| / |g|` at `√tol`, as a gap is the square of an error.
     """
-    size, right = length(s, forward.coupling), cosine_transform(g)
-    normal = torch.where(size > forward.radius, s / size, 0)
-    step = forward._replace(right=right, radius=(forward.radius / size).clamp(max=1), normal=normal)
+    right = cosine_transform(g)
+    step = forward._replace(right=right, ball=forward.ball.derivative(s))
 
     def residual(t: Tensor) -> Tensor:
         w, t = step(t)

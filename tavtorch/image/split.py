@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tavtorch.grid import cosine_frequencies, fourier_frequencies
-from tavtorch.image.check import check_image, spread_weight
+from tavtorch.image.check import check_coupling, check_image, spread_weight
 from tavtorch.image.hilbert import minimise
 from tavtorch.image.primal_dual import Coupling
 from tavtorch.image.tv import rof
@@ -121,8 +121,9 @@ def split_hilbert(
     tensor([True])
     """
     check_image(image)
-    weight = spread_weight(weight, image)
-    solution = minimise(image, weight, _kernel(sobolev if kernel is None else kernel, image), coupling, stop or Stop())
+    check_coupling(coupling)
+    weight, costs = spread_weight(weight, image), _kernel(sobolev if kernel is None else kernel, image)
+    solution = minimise(image, weight, costs, coupling, stop or Stop())
     return Split(solution.value, image - solution.value, solution)
 
 
