@@ -6,7 +6,6 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from tavtorch.grid import gradient
 from tavtorch.image.duplicate import find_duplicate
 from tavtorch.image.greedy import fill_greedily
 from tavtorch.image.nearest import (
@@ -17,31 +16,23 @@ from tavtorch.image.nearest import (
     dilated,
     gather,
     list_patches,
-    mean,
     principal_components,
     rows,
     search,
 )
+from tavtorch.image.pyramid import Level, enlarged, in_all_directions, mirrored, pyramid, smooth
 from tavtorch.solve import Solution, State, Stop, iterate
 
-TEXTURE = 7.0
-"""Weight of the texture features beside the colours, about the root of the 50 of Newson et al."""
-NEIGHBOURHOOD = 13
-"""Pixels a side of the window that the texture features are means over."""
 MIDDLE = 80 * 80
 """Pixels of the level, at most, where the two starts are compared."""
+LOW = 40 * 40
+"""Pixels of the level, at most, where mirrored and turned copies are tried."""
+ROUND = 0.5
+"""What `E` must fall to by them, as a share: mostly below 0.4 for drawn arcs, 0.6 to 0.9 in photographs."""
 FINEST = 2
 """Steps at full resolution, where little is left to do and each one costs most."""
 CONFIDENCE, DEPTH = 1.3, 8
 """A vote counts so many times less for each pixel that its patch lies deeper in the hole, down to so many of them."""
-
-
-class Level(NamedTuple):
-    """The picture at one resolution: colours and texture features `(b, c + 2, h, w)`, and masks `(b, 1, h, w)`."""
-
-    image: Tensor
-    hole: Tensor
-    usable: Tensor
 
 
 class Fill(NamedTuple):
@@ -71,7 +62,7 @@ class Votes(NamedTuple):
 
 
 def fill_multiscale(
-    image: Tensor, hole: Tensor, usable: Tensor, *, size: int, seed: int, stop: Stop | None
+    image: Tensor, hole: Tensor, usable: Tensor, *, size: int, seed: int, stop: Stop | None, turned: bool
 ) -> Solution:
     """Minimise, over the missing part of `u` and over `φ` in turn, at one resolution after the other,
 
@@ -81,6 +72,9 @@ def fill_multiscale(
     `m` the mean of `E_p` around, times a trust that decays inwards. A patch consists of colours and of the texture
     around, the mean absolute gradient. One start is smooth, at the coarsest level; one is greedy, at a middle level;
     the one that has the lower `E` there goes on. What `find_duplicate` recognises is filled at once.
+
+    An arc goes on straight where no source has its direction; the picture mirrored and turned has more of those. These
+    are sources too if `turned`, or if `E` at a low level is below half by them, which it is where something is round.
 
     Args:
         image: `(b, c, h, w)` about 0, and 0 in the hole.
@@ -95,26 +89,41 @@ def fill_multiscale(
     copied = torch.where(hole.flatten(1), copied, torch.arange(hole[0].numel(), device=hole.device))
     hole = hole & ~whole
     finest = Stop(stop.tol, max(1, min(stop.max_iter, FINEST)), 1)
-    levels = _pyramid(Level(torch.cat((image, TEXTURE * _texture(image, hole)), dim=1), hole, usable))
-    large = [k for k, level in enumerate(levels) if min(level.hole.shape[-2:]) >= 2 * size] or [0]
-    middle = next((k for k in large if levels[k].hole[0].numel() <= MIDDLE), large[-1])
+    levels = pyramid(image, hole, usable)
+    last, middle, low = _stages(levels, size)
+    guess, everyone = smooth(levels[middle:]), torch.arange(len(hole), device=hole.device)
+    start = guess[last - middle]
 
-    def descend(fill: Fill, last: int, first: int) -> Fill:
-        for k in range(last, first - 1, -1):
-            fill = _settle(levels[k], fill, size, seed + k, stop if k else finest)
+    def descend(fill: Fill, above: int, first: int, items: Tensor | None = None) -> Fill:
+        for k in reversed(range(first, above)):
+            level = levels[k] if items is None else in_all_directions(levels[k], items)
+            fill = _settle(level, fill, size, seed + k, stop if k else finest)
         return fill
 
-    smooth = _smooth(levels[middle:])
-    coarse = descend(_start(smooth[large[-1] - middle]), large[-1], middle)
-    greedy = descend(_start(_greedy(levels[middle], smooth[0], size, seed)), middle, middle)
-    fill = descend(_lower(coarse, greedy), middle - 1, 0)
+    other = descend(_start(start.repeat_interleave(8, 0)), last + 1, low, everyone)
+    if turned:
+        fill = _upright(descend(other, low, 0, everyone))
+    else:
+        coarse = descend(_start(start), last + 1, low)
+        round_ = (other.distance[::8].sum(1) < ROUND * coarse.distance.sum(1)).nonzero()[:, 0]
+        greedy = descend(_start(_greedy(levels[middle], guess[0], size, seed)), middle + 1, middle)
+        fill = descend(_lower(descend(coarse, low, middle), greedy), middle, 0)
+        if len(round_):
+            better = _upright(descend(_part(other, round_), low, 0, round_))
+            fill = Fill(*(a.index_copy(0, round_, b) for a, b in zip(fill, better, strict=True)))
     copied = torch.where(whole.flatten(1), copied, fill.copied)
     return Solution(copied, fill.iterations, fill.gap, fill.gap <= stop.tol)
 
 
+def _stages(levels: list[Level], size: int) -> list[int]:
+    """The coarsest level with room for patches, and the finest ones with at most `MIDDLE` and `LOW` pixels."""
+    large = [k for k, level in enumerate(levels) if min(level.hole.shape[-2:]) >= 2 * size] or [0]
+    return [next((k for k in large if levels[k].hole[0].numel() <= n), large[-1]) for n in (0, MIDDLE, LOW)]
+
+
 def _settle(level: Level, before: Fill, size: int, seed: int, stop: Stop) -> Fill:
     """Search and vote in turn, at one resolution, until the picture comes to rest."""
-    patches = list_patches(level.hole, level.usable, size)
+    patches = list_patches(level.hole, level.usable, size, level.group)
     bases = principal_components(level.image, patches)
     features = describe(level.image, patches, bases)
     votes = _votes(level.hole, patches)
@@ -126,14 +135,15 @@ def _settle(level: Level, before: Fill, size: int, seed: int, stop: Stop) -> Fil
         found, apart = search(wanted, features, patches, match.flatten(), generator)
         match = match.flatten().index_copy(0, patches.targets, found)
         distance = distance.flatten().index_copy(0, patches.targets, apart)
-        says = gather(table, gather(match, votes.centres) + patches.offsets)
-        colour = (_weights(distance, votes)[..., None] * says).sum(1)
+        says = gather(match, votes.centres) + patches.offsets
+        colour = F.embedding_bag(says, table, per_sample_weights=_weights(distance, votes), mode="sum")
         new = _pixels(rows(u).index_copy(0, votes.pixels, colour), u)
         return new, match.reshape(shape), distance.reshape(shape), _change(new, u, level)
 
-    u = torch.where(level.hole, _enlarged(before.u, level.hole), level.image)
+    u = torch.where(level.hole, enlarged(before.u, level.hole), level.image)
     match = _enlarged_match(before, patches, size)
     waiting = torch.tensor([torch.inf if n else 0.0 for n in patches.n_targets], dtype=u.dtype, device=u.device)
+    waiting = waiting.repeat_interleave(level.group)
     found = iterate(step, (u, match, torch.zeros_like(match, dtype=u.dtype), waiting), lambda *state: state[3], stop)
     u, match, distance, _ = found.value
     copied = _copied(match.flatten(), distance.flatten(), votes, patches)
@@ -175,30 +185,7 @@ def _copied(match: Tensor, distance: Tensor, votes: Votes, patches: Patches) -> 
     centres = votes.centres.gather(1, best[:, None])[:, 0]
     copied = torch.arange(b * h * w, device=best.device)
     copied[votes.pixels] = match[centres] + patches.offsets[best]
-    return copied.reshape(b, -1) % (h * w)
-
-
-def _pyramid(level: Level) -> list[Level]:
-    """Half of the resolution again and again, down to one pixel, each the mean of the known ones under it."""
-    levels = [level]
-    while max(level.hole.shape[-2:]) > 1:
-        known = (~level.hole).to(level.image.dtype)
-        share = _halved(known)
-        image = _halved(level.image * known) / torch.where(share > 0, share, 1)
-        level = Level(image, share < 0.5, _halved(level.usable.to(known.dtype)) >= 0.5)
-        levels.append(level)
-    return levels
-
-
-def _halved(u: Tensor) -> Tensor:
-    return F.avg_pool2d(u, 2, ceil_mode=True, count_include_pad=False)
-
-
-def _enlarged(u: Tensor, like: Tensor) -> Tensor:
-    """Twice the resolution, by interpolation; as it is where it has the right size."""
-    if u.shape[-2:] == like.shape[-2:]:
-        return u
-    return F.interpolate(u, scale_factor=2, mode="bilinear")[..., : like.shape[-2], : like.shape[-1]]
+    return copied.reshape(b, -1) % (patches.group * h * w)
 
 
 def _enlarged_match(before: Fill, patches: Patches, size: int) -> Tensor:
@@ -208,19 +195,11 @@ def _enlarged_match(before: Fill, patches: Patches, size: int) -> Tensor:
         return before.match
     y, x = (torch.arange(n, device=before.match.device) for n in (h, w))
     parent = (y // 2).clamp(r, height - 1 - r)[:, None] * width + (x // 2).clamp(r, width - 1 - r)
-    match = before.match[:, parent.flatten()].reshape(b, h, w) % (height * width)
-    row = (2 * (match // width) + y[:, None] % 2).clamp(max=h - 1)
-    column = (2 * (match % width) + x % 2).clamp(max=w - 1)
-    item = torch.arange(b, device=match.device)[:, None, None]
-    return ((item * h + row) * w + column).reshape(b, -1)
-
-
-def _smooth(levels: list[Level]) -> list[Tensor]:
-    """Each level, what is missing interpolated from the next coarser one."""
-    fills = [levels[-1].image]
-    for level in reversed(levels[:-1]):
-        fills.insert(0, torch.where(level.hole, _enlarged(fills[0], level.hole), level.image))
-    return fills
+    match = before.match[:, parent.flatten()].reshape(b, h, w)
+    picture, at = match // (height * width), match % (height * width)
+    row = (2 * (at // width) + y[:, None] % 2).clamp(max=h - 1)
+    column = (2 * (at % width) + x % 2).clamp(max=w - 1)
+    return ((picture * h + row) * w + column).reshape(b, -1)
 
 
 def _greedy(level: Level, smooth: Tensor, size: int, seed: int) -> Tensor:
@@ -247,13 +226,19 @@ def _lower(one: Fill, other: Fill) -> Fill:
     )
 
 
-def _texture(image: Tensor, hole: Tensor) -> Tensor:
-    """Mean absolute differences in x and in y of the grey picture, over what is known around, `(b, 2, h, w)`."""
-    known = (~hole).to(image.dtype)
-    both = F.pad(known[..., 1:] * known[..., :-1], (0, 1)), F.pad(known[..., 1:, :] * known[..., :-1, :], (0, 0, 0, 1))
-    pairs = torch.cat(both, dim=1)
-    share = mean(pairs, NEIGHBOURHOOD)
-    return mean(gradient(image.mean(1)).abs() * pairs, NEIGHBOURHOOD) / torch.where(share > 0, share, 1)
+def _part(fill: Fill, items: Tensor) -> Fill:
+    """Some items of eight pictures."""
+    now = torch.arange(8 * len(items), device=items.device)
+    before = 8 * items.repeat_interleave(8) + now % 8
+    part = Fill(*(a[before] for a in fill))
+    return part._replace(match=part.match + (now - before)[:, None] * part.match.shape[1])
+
+
+def _upright(fill: Fill) -> Fill:
+    """The first picture of each eight, whose copies are named by the pixel that was mirrored or turned."""
+    first = Fill(*(a[::8] for a in fill))
+    pixel = torch.arange(first.copied.shape[1], device=first.u.device).reshape(1, 1, *first.u.shape[-2:])
+    return first._replace(copied=mirrored(pixel, pixel).flatten()[first.copied])
 
 
 def _pixels(table: Tensor, like: Tensor) -> Tensor:

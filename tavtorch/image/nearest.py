@@ -28,10 +28,11 @@ RADII = (16, 8, 4, 2, 1)
 
 
 class Patches(NamedTuple):
-    """The patches of a batch of pictures with holes."""
+    """The patches of a batch of pictures with holes; an item is a picture, or `group` of them that copy from all."""
 
     shape: tuple[int, int, int]
-    """Items, rows and columns of pixels."""
+    """Pictures, rows and columns of pixels."""
+    group: int
     offsets: Tensor
     """From the centre of a patch to its pixels, `(size²,)`."""
     targets: Tensor
@@ -46,23 +47,25 @@ class Patches(NamedTuple):
     """How many sources each item has."""
 
 
-def list_patches(hole: Tensor, usable: Tensor, size: int) -> Patches:
+def list_patches(hole: Tensor, usable: Tensor, size: int, group: int = 1) -> Patches:
     """Patches lie inside of the picture, sources on usable pixels. An item without sources has no targets either."""
     b, _, h, w = hole.shape
     r = size // 2
     inside = torch.zeros_like(hole)
     inside[..., r : h - r, r : w - r] = True
     is_source = inside & ~dilated(~usable, r)
-    is_target = inside & dilated(hole, r) & is_source.flatten(1).any(1).reshape(b, 1, 1, 1)
+    some = is_source.reshape(b // group, -1).any(1).repeat_interleave(group)
+    is_target = inside & dilated(hole, r) & some.reshape(b, 1, 1, 1)
     reach = torch.arange(-r, r + 1, device=hole.device)
     return Patches(
         shape=(b, h, w),
+        group=group,
         offsets=(reach[:, None] * w + reach).flatten(),
         targets=is_target.flatten().nonzero()[:, 0],
         sources=is_source.flatten().nonzero()[:, 0],
         is_source=is_source.flatten(),
-        n_targets=is_target.flatten(1).sum(1).tolist(),
-        n_sources=is_source.flatten(1).sum(1).tolist(),
+        n_targets=is_target.reshape(b // group, -1).sum(1).tolist(),
+        n_sources=is_source.reshape(b // group, -1).sum(1).tolist(),
     )
 
 
@@ -71,7 +74,7 @@ def principal_components(image: Tensor, patches: Patches) -> list[Tensor]:
     table, bases = rows(image), []
     for sources in patches.sources.split(patches.n_sources):
         some = sources[:: max(1, len(sources) // SAMPLE)]
-        values = gather(table, some[:, None] + patches.offsets).flatten(1)
+        values = windows(table, some, patches)
         values = values - values.mean(0) if len(some) else values
         bases.append(torch.linalg.eigh(values.mT @ values).eigenvectors[:, -COMPONENTS:])
     return bases
@@ -81,12 +84,13 @@ def describe(image: Tensor, patches: Patches, bases: list[Tensor]) -> Tensor:
     """Components of the patches about all pixels, `(b h w, k)`; of no meaning at the border."""
     size = round(len(patches.offsets) ** 0.5)
     kernels = [basis.reshape(size, size, -1, basis.shape[1]).permute(3, 2, 0, 1) for basis in bases]
-    return rows(torch.cat([F.conv2d(u[None], k, padding=size // 2) for u, k in zip(image, kernels, strict=True)]))
+    items = image.split(patches.group)
+    return rows(torch.cat([F.conv2d(u, k, padding=size // 2) for u, k in zip(items, kernels, strict=True)]))
 
 
 def describe_targets(image: Tensor, patches: Patches, bases: list[Tensor]) -> Tensor:
     """Components of the targets, `(n, k)`."""
-    values = gather(rows(image), patches.targets[:, None] + patches.offsets).flatten(1)
+    values = windows(rows(image), patches.targets, patches)
     return torch.cat([v @ basis for v, basis in zip(values.split(patches.n_targets), bases, strict=True)])
 
 
@@ -133,9 +137,10 @@ def nearer(
     """
     _, h, w = patches.shape
     at, area = patches.targets, h * w
+    item = at // (patches.group * area)
 
     def distance(candidate: Tensor) -> Tensor:
-        apart = (features.index_select(0, candidate) - wanted).square().sum(1)
+        apart = features.index_select(0, candidate).sub_(wanted).square_().sum(1)
         return torch.where(patches.is_source.index_select(0, candidate), apart, torch.inf)
 
     def attempt(candidate: Tensor, found: Tensor, least: Tensor) -> tuple[Tensor, Tensor]:
@@ -150,21 +155,26 @@ def nearer(
         here = torch.div(beside, area, rounding_mode="floor") == at // area  # not beyond the top or the bottom
         found, least = attempt(torch.where(here, beside, found), found, least)
     sources = torch.tensor(patches.n_sources, device=at.device)
-    first, item = sources.cumsum(0) - sources, at // area
+    first = sources.cumsum(0) - sources
     share, *aside = torch.rand(3, area, generator=generator, device=at.device).index_select(1, at % area)
     anywhere = first[item] + (share * sources[item]).long()
     found, least = attempt(patches.sources.index_select(0, anywhere), found, least)
     for radius in RADII:
         dy, dx = (((2 * uniform - 1) * (radius + 0.5)).round().long() for uniform in aside)
         y, x = (found // w % h + dy).clamp(0, h - 1), (found % w + dx).clamp(0, w - 1)
-        found, least = attempt(item * area + y * w + x, found, least)
+        found, least = attempt(found // area * area + y * w + x, found, least)
     return found, least
 
 
 def dilated(mask: Tensor, radius: int) -> Tensor:
     """Grown by so many pixels in each direction, corners too."""
-    n = 2 * radius + 1
-    return F.max_pool2d(F.max_pool2d(mask.float(), (1, n), 1, (0, radius)), (n, 1), 1, (radius, 0)) > 0
+    for axis in (-1, -2):
+        grown, n = mask.clone(), mask.shape[axis]
+        for k in range(1, min(radius, n - 1) + 1):
+            grown.narrow(axis, k, n - k).bitwise_or_(mask.narrow(axis, 0, n - k))
+            grown.narrow(axis, 0, n - k).bitwise_or_(mask.narrow(axis, k, n - k))
+        mask = grown
+    return mask
 
 
 def mean(u: Tensor, size: int) -> Tensor:
@@ -175,7 +185,7 @@ def mean(u: Tensor, size: int) -> Tensor:
 
 def rows(image: Tensor) -> Tensor:
     """Pixels in a list: `(b, c, h, w)` to `(b h w, c)`."""
-    return image.movedim(1, -1).flatten(0, 2)
+    return image.movedim(1, -1).flatten(0, 2).contiguous()
 
 
 def copies(image: Tensor, index: Tensor) -> Tensor:
@@ -186,3 +196,10 @@ def copies(image: Tensor, index: Tensor) -> Tensor:
 def gather(table: Tensor, index: Tensor) -> Tensor:
     """`table[index]`, which is many times faster in this way."""
     return table.index_select(0, index.flatten()).reshape(*index.shape, *table.shape[1:])
+
+
+def windows(table: Tensor, centres: Tensor, patches: Patches) -> Tensor:
+    """The pixels of some patches one after the other, `(n, size² c)`; a row of a patch is one piece of memory."""
+    size, c = round(len(patches.offsets) ** 0.5), table.shape[1]
+    pieces = table.as_strided((len(table) - size + 1, size * c), (c, 1))
+    return gather(pieces, centres[:, None] + patches.offsets[::size]).flatten(1)

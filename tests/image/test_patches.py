@@ -15,7 +15,7 @@ from tavtorch.image.nearest import (
     principal_components,
 )
 
-METHODS = ["random", "priority", "multiscale"]
+METHODS = ["random", "priority", "multiscale", "turned"]
 
 
 def box(h, w, top, left, height, width, b=1):
@@ -88,6 +88,40 @@ def test_an_edge_goes_on():
         hole = box(64, 64, 22, 22, 20, 20)
         wrong = ((fill(side, hole).value > 0.5) != (side > 0.5)).sum() / 20
         assert wrong < 0.5, angle
+
+
+@pytest.mark.parametrize("method", ["multiscale", "turned"])
+def test_an_arc_goes_on_by_its_mirror_images(method):
+    y, x = torch.meshgrid(*(2 * [torch.arange(128.0) - 63.5]), indexing="ij")
+    hole = box(128, 128, 52, 52, 24, 24)
+    for angle in (0.0, 2.0):
+        away = (torch.hypot(x - 45 * math.cos(angle), y - 45 * math.sin(angle)) - 45)[None, None]
+
+        def misplaced(method, away=away):
+            """Area on the wrong side, over the length of the arc."""
+            wrong = (fill((away / 0.7).sigmoid(), hole, method).value > 0.5) != (away > 0)
+            return wrong.sum() / (hole & (away.abs() < 0.5)).sum()
+
+        assert misplaced(method) < 1.2 < misplaced("priority"), angle
+
+
+def test_a_junction_goes_on():
+    y, x = torch.meshgrid(*(2 * [torch.arange(96.0) - 47.5]), indexing="ij")
+    bar, stem = (y + 0.3 * x)[None, None], (x - 0.2 * y)[None, None]
+    hole = box(96, 96, 36, 36, 24, 24)
+    levels = torch.where(bar < 0, 0.0, torch.where(stem < 0, 0.5, 1.0))
+    assert ((fill(levels, hole).value - levels).abs() > 0.2).sum() / 36 < 1.5  # 36 pixels of edges in the hole
+
+
+@pytest.mark.parametrize("rim", [0, 3, -1, -2])
+def test_what_was_pasted_is_removed(rim):
+    """A hole that is exact, larger, or that leaves a rim of the object, which `dilate` takes along."""
+    truth, (y, x) = photo(96, 100), torch.meshgrid(torch.arange(96.0), torch.arange(100.0), indexing="ij")
+    away = torch.hypot(x - 52, y - 45)[None, None]
+    image = torch.where(away < 13, torch.tensor([0.0, 1.0, 0.2])[:, None, None], truth)
+    value = fill(image, away < 13 + rim, dilate=max(0, -rim)).value
+    green = value[:, 1] - value[:, 0] > 0.5
+    assert not green.any() and psnr(value, truth, away < 13) > 12.5
 
 
 # optimality
@@ -255,7 +289,7 @@ def test_copies_by_index():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"method": "best"}, "method: expected one of random, priority, multiscale or auto"),
+        ({"method": "best"}, "method: expected one of random, priority, multiscale, turned or auto"),
         ({"size": 4}, "size: expected an odd number"),
         ({"size": 1}, "size: expected an odd number"),
         ({"size": 31}, "size: expected at most the 24 pixels"),
