@@ -1,7 +1,8 @@
 """How fast songs are separated, made and loaded: `uv run benchmarks/separation.py`, on an idle machine.
 
-`hpss`, `nmf [SONG]` and `notes` after it measure those, beside librosa, scikit-learn and torchnmf (group `bench`);
-SONG is a folder of stems; `drums FOLDER` scores hpss on the songs of a folder. Without a word: the network.
+`hpss`, `nmf [SONG]` and `minima SONGS` after it measure those, beside librosa, scikit-learn and torchnmf (group
+`bench`); SONG is a folder of stems, SONGS a folder of such; `drums SONGS` scores hpss on them. Without a word: the
+network.
 
 Prints one row a measurement. The scores of trained networks come from train.py and evaluate.py;
 they stand in benchmarks/README.md with the commands that made them.
@@ -188,33 +189,31 @@ def nmf(song=None, steps=100):
             print(f"{row} {need:17d} {mine:13.2f} {long / mine:14.1f}", flush=True)
 
 
-def notes(songs=4):
-    """Best-permutation SDR of single notes on a generated tune, for r of 2 to 12 where 5 sound."""
-    from scipy.optimize import linear_sum_assignment
+def minima(folder, steps=100, starts=5):
+    """Kullback-Leibler divergence after so many steps from several random starts, and from `distinct_frames`."""
+    from pathlib import Path
 
-    generator, rate, length = torch.Generator().manual_seed(0), 16000, 4 * 16000
-    t = torch.arange(length) / rate
-    print("nmf, 5 notes: r     SDR of the notes, dB     share of the sound in components beyond the five")
-    pitch = 220 * 2 ** (torch.tensor([0.0, 4, 7, 11, 14]) / 12)
-    onset = (torch.rand(songs, 5, 16, generator=generator) < 0.3).float()
-    onset[:, torch.arange(5), torch.arange(5)] = 1  # each sounds once by itself, or nearly
-    age = (t % 0.25).expand(songs, 5, -1)
-    loud = onset.repeat_interleave(length // 16, -1) * torch.exp(-age / 0.1) * (age / 0.01).clamp(max=1)
-    tone = sum(torch.sin(2 * torch.pi * k * pitch[:, None] * t) / k for k in range(1, 9))
-    truth = 0.1 * loud * tone
-    spectrum = tavtorch.spectrum(truth.sum(1), n_fft=2048, hop=512)
-    for r in (2, 3, 4, 5, 6, 8, 12):
-        factors = tavtorch.nmf(spectrum.abs(), r, generator=torch.Generator().manual_seed(1))
-        parts = tavtorch.waveform(tavtorch.nmf_split(spectrum, factors), length, hop=512)
-        error = (truth[:, :, None] - parts[:, None]).square().sum(-1)
-        sdr = 10 * (truth.square().sum(-1)[:, :, None] / error.clamp(min=1e-9)).log10()
-        best, beyond = [], []
-        for song, part in zip(sdr, parts, strict=True):
-            rows, columns = linear_sum_assignment(-song)
-            best.append(song[rows, columns].sum().item() / 5)  # a note that has no component scores 0
-            energy = part.square().sum(-1)
-            beyond.append(1 - (energy[columns].sum() / energy.sum()).item())
-        print(f"{r:16d} {sum(best) / songs:24.1f} {100 * sum(beyond) / songs:50.0f} %")
+    import torchnmf.nmf
+
+    print(f"nmf, {steps} steps             tavtorch, {starts} starts: mean, least     torchnmf     distinct frames")
+    for song in sorted(Path(folder).glob("eif_*")):
+        v = music(song)
+        for r in (8, 32):
+            reached, theirs = [], []
+            for seed in range(starts + 1):
+                generator = torch.Generator().manual_seed(seed)
+                w, h = (torch.rand(shape, generator=generator) for shape in ((len(v), r), (r, v.shape[1])))
+                h = h * v.mean() / (w @ h).mean()
+                w = tavtorch.distinct_frames(v, r) + 0.01 * v.mean() if seed == starts else w
+                found = tavtorch.nmf(v, r, templates=w, activations=h, stop=tavtorch.Stop(0, steps, steps))
+                reached.append(divergence(v, found.templates @ found.activations))
+                if seed < starts:
+                    peer = torchnmf.nmf.NMF(W=h.mT.clone(), H=w.clone())
+                    peer.fit(v, beta=1, tol=0, max_iter=steps)
+                    theirs.append(divergence(v, peer().detach()))
+            *ours, frames = reached
+            row = f"{song.name:14s} r = {r:2d} {sum(ours) / starts:20.0f} {min(ours):10.0f}"
+            print(f"{row} {sum(theirs) / starts:14.0f} {min(theirs):10.0f} {frames:14.0f}", flush=True)
 
 
 def drums(folder, most=30):
@@ -247,7 +246,7 @@ def drums(folder, most=30):
 
 
 def main():
-    chosen = {"hpss": hpss, "nmf": nmf, "notes": notes, "drums": drums}
+    chosen = {"hpss": hpss, "nmf": nmf, "minima": minima, "drums": drums}
     if len(sys.argv) > 1:
         print(f"{torch.get_num_threads()} threads, {DEVICE}")
         return chosen[sys.argv[1]](*sys.argv[2:])

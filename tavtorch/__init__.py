@@ -1,5 +1,8 @@
 """Variational images, music recognition and source separation as batched, differentiable PyTorch operations."""
 
+from tavtorch.audio.components import Components as Components
+from tavtorch.audio.components import separate_components as separate_components
+from tavtorch.audio.components import separate_nmf as separate_nmf
 from tavtorch.audio.constellation import Pairs as Pairs
 from tavtorch.audio.constellation import Peaks as Peaks
 from tavtorch.audio.constellation import pairs as pairs
@@ -20,9 +23,9 @@ from tavtorch.audio.library import Library as Library
 from tavtorch.audio.match import Match as Match
 from tavtorch.audio.match import gathered as gathered
 from tavtorch.audio.nmf import Factors as Factors
+from tavtorch.audio.nmf import distinct_frames as distinct_frames
 from tavtorch.audio.nmf import nmf as nmf
 from tavtorch.audio.nmf import nmf_split as nmf_split
-from tavtorch.audio.nmf import separate_nmf as separate_nmf
 from tavtorch.audio.separate import separate as separate
 from tavtorch.audio.setlist import Track as Track
 from tavtorch.audio.setlist import recognise as recognise
@@ -50,6 +53,7 @@ from tavtorch.image.forces import vfc_force as vfc_force
 from tavtorch.image.harmonic import inpaint_harmonic as inpaint_harmonic
 from tavtorch.image.inpaint_tv import hole_from_color as hole_from_color
 from tavtorch.image.inpaint_tv import inpaint_tv as inpaint_tv
+from tavtorch.image.meyer import split_meyer as split_meyer
 from tavtorch.image.patches import inpaint_patches as inpaint_patches
 from tavtorch.image.snakes import evolve as evolve
 from tavtorch.image.snakes import segment as segment
@@ -63,6 +67,7 @@ from tavtorch.image.split import split_rof as split_rof
 from tavtorch.image.tikhonov import tikhonov as tikhonov
 from tavtorch.image.tv import rof as rof
 from tavtorch.image.tv import total_variation as total_variation
+from tavtorch.image.tv_l1 import split_l1 as split_l1
 from tavtorch.image.weight import discrepancy_weight as discrepancy_weight
 from tavtorch.image.weight import noise_level as noise_level
 from tavtorch.image.weight import sure_weight as sure_weight

@@ -9,6 +9,7 @@ from torch import Tensor
 from torchmetrics.functional.audio import scale_invariant_signal_distortion_ratio, signal_noise_ratio
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
+from tavtorch.audio.components import Components, own
 from tavtorch.audio.match import Match
 from tavtorch.audio.sonogram import spectrum, waveform
 from tavtorch.image.contours import distance, fill
@@ -70,6 +71,53 @@ def _by_baselines(
     return found
 
 
+def components(output: Components, batch: dict[str, Any]) -> dict[str, Tensor]:
+    """How well the components of a song are its notes, each note by the component that `own` gives it.
+
+    - `si_sdr`, `sdr`: see `separation`, means over the notes;
+    - `redundant`: share of the sound that is in components which no note was given;
+    - `iterations`, `gap`, `converged`: of the factorisation.
+    """
+    stems, truth = output.stems, batch["truth"]
+    size = (len(truth), truth.shape[1], stems.shape[1])
+    pairs = (stems.unsqueeze(1).expand(*size, -1, -1), truth.unsqueeze(2).expand(*size, -1, -1))
+    sdr, si_sdr = (ratio(*(wave.flatten(0, 1) for wave in pairs)).reshape(size) for ratio in (_sdr, _si_sdr))
+    given = own(sdr)
+    energy = stems.square().sum((-2, -1))
+    heard = torch.zeros_like(energy).scatter(1, given, 1.0)
+    columns = {
+        "notes/si_sdr": si_sdr.gather(2, given.unsqueeze(2)).mean((1, 2)),
+        "notes/sdr": sdr.gather(2, given.unsqueeze(2)).mean((1, 2)),
+        "notes/redundant": 1 - (heard * energy).sum(1) / energy.sum(1),
+    }
+    return columns | {f"notes/{field}": getattr(output.factors.solution, field) for field in _WENT}
+
+
+def settings(
+    output: Any,
+    batch: dict[str, Any],
+    *,
+    op: Callable[..., Any],
+    score: Callable[[Any, dict[str, Any]], dict[str, Tensor]],
+    columns: Mapping[str, Mapping[str, Any]],
+    rows: Sequence[str],
+) -> dict[str, Tensor]:
+    """One score of an op in several settings side by side: in a summary, a column for each setting.
+
+    Args:
+        output: what the op gives as the task has it; it is shown, and not scored here.
+        op: from `batch["inputs"]`.
+        score: of what it gives.
+        columns: by name, what is changed of the op's arguments.
+        rows: which of the scores are told.
+    """
+    told: dict[str, Tensor] = {}
+    for name, changed in columns.items():
+        scores = score(op(**batch["inputs"] | changed), batch)
+        told |= {f"{name}/{row.replace('/', ' ')}": scores[row] for row in rows}
+    return told
+
+
 def restoration(output: Tensor | Solution, batch: dict[str, Any]) -> dict[str, Tensor]:
     """How near a picture comes to its truth in [0, 1], and how near what it was made from had been.
 
@@ -89,9 +137,12 @@ def restoration(output: Tensor | Solution, batch: dict[str, Any]) -> dict[str, T
             hole = inputs["hole"].expand_as(image)
             share = hole.flatten(1).double().mean(1)
             columns[f"{what}/psnr_in_hole"] = _psnr(torch.where(hole, image, truth), truth) + 10 * share.log10()
-    if found:
-        columns |= {f"result/{field}": getattr(found, field) for field in _WENT}
-    return columns
+    return columns | iteration(found, batch) if found else columns
+
+
+def iteration(output: Solution, batch: dict[str, Any]) -> dict[str, Tensor]:
+    """How an iteration went, where the result has no truth: `iterations`, `gap`, `converged`."""
+    return {f"result/{field}": getattr(output, field) for field in _WENT}
 
 
 def splitting(output: Split, batch: dict[str, Any]) -> dict[str, Tensor]:

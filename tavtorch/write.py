@@ -3,6 +3,7 @@
 import csv
 import logging
 import math
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import lightning as L
 import numpy as np
 from torch import Tensor
 
+from tavtorch.audio.components import Components
 from tavtorch.audio.landmarks import Landmarks
 from tavtorch.audio.library import Library
 from tavtorch.audio.match import Match
@@ -26,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 class Write(L.Callback):
-    """Writes what `run=predict` gives and says at the end how many were done and how many failed.
+    """Writes what `run=predict` gives and says at the end how many were done, how many were not, and how fast.
 
     Args:
         folder: where the results go, each under its item's name.
@@ -35,10 +37,10 @@ class Write(L.Callback):
 
     def __init__(self, folder: str, save: Callable[[Path, Any, Batch], None]) -> None:
         self.folder, self.save = Path(folder), save
-        self.written = 0
+        self.written, self.heard = 0, 0.0
 
     def on_predict_start(self, trainer: L.Trainer, task: L.LightningModule) -> None:
-        self.written = 0
+        self.written, self.heard, self.begun = 0, 0.0, time.monotonic()
 
     def on_predict_batch_end(
         self, trainer: L.Trainer, task: L.LightningModule, output: Any, batch: Batch, *_: int
@@ -56,13 +58,22 @@ class Write(L.Callback):
                 ) from error
             else:
                 self.written += 1
+                self.heard += _seconds(batch["inputs"])
 
     def on_predict_end(self, trainer: L.Trainer, task: L.LightningModule) -> None:
         assert isinstance(task, Task)
-        written = everyones(self.written, sum)
+        written, heard = everyones(self.written, sum), everyones(self.heard, sum)
         if trainer.is_global_zero:
             where = f" to {self.folder}" if self.folder.exists() else ""  # a library is elsewhere
-            log.info("%d written%s, %d failed.", written, where, len(task.errors))
+            elapsed = time.monotonic() - self.begun
+            pace = f"{heard / elapsed:.1f} × real time" if heard else f"{written / elapsed:.1f} a second"
+            log.info("%d written%s, %d passed over; %s.", written, where, len(task.errors), pace)
+
+
+def _seconds(inputs: dict[str, Any]) -> float:
+    """How long a recording lasts; nothing for a picture."""
+    frames = inputs["wave"].shape[-1] if "wave" in inputs else inputs.get("length", 0)
+    return frames / inputs.get("sample_rate", 1)
 
 
 def write_stems(place: Path, output: Tensor, batch: Batch, *, stems: Sequence[str], suffix: str = ".wav") -> None:
@@ -70,6 +81,12 @@ def write_stems(place: Path, output: Tensor, batch: Batch, *, stems: Sequence[st
     with whole(place) as folder:
         for stem, wave in zip(stems, output[0], strict=True):
             write_audio(folder / f"{stem}{suffix}", wave, batch["inputs"]["sample_rate"])
+
+
+def write_components(place: Path, output: Components, batch: Batch) -> None:
+    """As `write_stems`, from low to high: `<place>/component_1.wav`, …"""
+    names = [f"component_{k + 1}" for k in range(output.stems.shape[1])]
+    write_stems(place, output.stems, batch, stems=names)
 
 
 def write_image(place: Path, output: Tensor | Solution, batch: Batch) -> None:

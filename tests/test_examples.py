@@ -1,6 +1,7 @@
 """The examples as a user runs them, cut short."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -19,3 +20,34 @@ def test_restoration():
     assert [line.split()[0] for line in lines] == ["noisy", "σ", "camera:", "coffee:"]
     noisy, by_hand = (float(lines[0].split()[i]) for i in (1, 5))
     assert by_hand > noisy + 3
+
+
+def test_separation():
+    lines = said("separation.py").splitlines()
+    assert [line.split()[0] for line in lines] == ["medians", "notes,", "notes,", "notes,", "plain"]
+    four, eight, few = (float(line.split()[-2]) for line in lines[1:4])
+    assert few > eight and four > eight
+
+
+def test_recognition():
+    assert said("recognition.py").splitlines() == [
+        "4 songs",
+        "4 of 4 named; the first is song 0 from 21.9 s on",
+        "unknown: refused",
+        "0 to 18 s: song 2",
+        "18 to 38 s: song 0",
+        "38 to 60 s: song 1",
+    ]
+
+
+def test_texture():
+    four, learned = said("texture.py").splitlines()
+    assert four.startswith("fourier ")
+    assert re.fullmatch(r"best of the four [\d.]+ dB, learned kernel [\d.]+ dB", learned)
+
+
+def test_contours():
+    lines = said("contours.py").splitlines()
+    assert [line.split()[0] for line in lines] == ["flow:", "raw:", "hand-made"]
+    flow, raw = (float(line.split()[-1]) for line in lines[:2])
+    assert flow > raw + 0.05  # the cup is white, the table around it is not

@@ -1,11 +1,12 @@
 import pytest
 import torch
 
-from tavtorch import Match, Solution, circle, fill
+from tavtorch import Components, Factors, Match, Solution, circle, fill
 from tavtorch.image.split import Split
 from tavtorch.metrics import (
     Baseline,
     bss_eval,
+    components,
     force,
     hausdorff,
     ideal_ratio_mask,
@@ -14,6 +15,7 @@ from tavtorch.metrics import (
     restoration,
     segmentation,
     separation,
+    settings,
     splitting,
 )
 
@@ -189,3 +191,38 @@ def test_a_song_is_named_and_accepted_or_refused():
     assert scores["white/recall@1"].nanmean().item() == pytest.approx(2 / 3)
     assert scores["white/recall"].nanmean().item() == pytest.approx(1 / 3)
     assert scores["white/unknown accepted"].nanmean().item() == 0.5
+
+
+def factors(songs=1):
+    went = Solution(
+        torch.zeros(songs), torch.full((songs,), 7), torch.zeros(songs), torch.ones(songs, dtype=torch.bool)
+    )
+    return Factors(torch.ones(songs, 3, 2), torch.ones(songs, 2, 4), went)
+
+
+def test_notes_are_scored_by_the_components_that_are_most_like_them():
+    truth = torch.randn(2, 2, 1, 8000)
+    batch = {"inputs": {"wave": truth.sum(1)}, "truth": truth}
+    scores = components(Components(1.1 * truth.flip(1), factors(2)), batch)
+    assert scores["notes/sdr"].tolist() == pytest.approx([20, 20], abs=0.01)
+    assert scores["notes/redundant"].abs().max() < 1e-6 and scores["notes/iterations"].tolist() == [7, 7]
+    halves = torch.cat((truth[:, :1] / 2, truth[:, :1] / 2, truth[:, 1:]), 1)
+    split = components(Components(halves, factors(2)), batch)
+    assert split["notes/redundant"].tolist() == pytest.approx([1 / 6, 1 / 6], abs=0.01)
+    mixed = components(Components(truth.sum(1, keepdim=True), factors(2)), batch)
+    assert mixed["notes/si_sdr"].abs().max() < 0.5 and mixed["notes/redundant"].abs().max() < 1e-6
+
+
+def test_settings_stand_side_by_side():
+    def op(wave, gain=1.0):
+        return torch.stack((gain * wave, wave), 1)
+
+    truth = torch.randn(1, 2, 1, 8000)
+    batch = {"inputs": {"wave": truth[:, 0]}, "truth": truth}
+
+    def score(output, batch):
+        return {"low/level": output[:, 0].norm()[None], "low/other": output[:, 1].norm()[None]}
+
+    told = settings(None, batch, op=op, score=score, columns={"once": {}, "twice": {"gain": 2.0}}, rows=["low/level"])
+    assert list(told) == ["once/low level", "twice/low level"]
+    assert told["twice/low level"] == 2 * told["once/low level"]

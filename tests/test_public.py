@@ -38,6 +38,8 @@ PUBLIC = {  # how the design promises that each is called: a signature that take
         "split_fourier(image, cutoff)",
         "split_rof(image, weight, stop=stop)",
         "split_hilbert(image, weight)",
+        "split_l1(image, weight, stop=stop)",
+        "split_meyer(image, weight, stop=stop)",
         "Split(structure, texture, solution)",
         "enhance(image, split=split, texture_filter=filter)",
     ],

@@ -5,7 +5,17 @@ import numpy as np
 import pytest
 import torch
 
-from tavtorch import Library, circle, fill, fingerprint_stream, kass_force, recognise, segment
+from tavtorch import (
+    Library,
+    Stop,
+    circle,
+    fill,
+    fingerprint_stream,
+    kass_force,
+    recognise,
+    segment,
+    separate_components,
+)
 from tavtorch.data.batches import loader
 from tavtorch.data.files import Picture, read_audio, read_picture, write_audio, write_picture
 from tavtorch.data.folder import PICTURE, RECORDING, STREAM, Files, Folder, encircled
@@ -14,6 +24,7 @@ from tavtorch.task import Task
 from tavtorch.write import (
     Write,
     write_answers,
+    write_components,
     write_contours,
     write_field,
     write_image,
@@ -55,6 +66,13 @@ def test_one_file_a_stem(recordings, tmp_path):
     wave, rate = read_audio(tmp_path / "out/a/vocals.wav")
     assert rate == 8000
     torch.testing.assert_close(wave, read_audio(recordings / "a.wav")[0] / 2)
+
+
+def test_one_file_a_component(recordings, tmp_path):
+    op = partial(separate_components, components=2, stop=Stop(max_iter=2))
+    assert predict(recordings, tmp_path / "out", write_components, op)[0] == 2
+    parts = [read_audio(tmp_path / "out/live/b" / f"component_{k}.wav")[0] for k in (1, 2)]
+    torch.testing.assert_close(sum(parts), read_audio(recordings / "live/b.flac")[0], atol=1e-3, rtol=0)
 
 
 def test_what_is_done_is_not_done_again(recordings, tmp_path):

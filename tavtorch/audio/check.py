@@ -1,5 +1,7 @@
 """What the operations on recordings ask of their arguments, said in one place."""
 
+import math
+
 from torch import Tensor
 
 
@@ -11,3 +13,10 @@ def check_wave(wave: Tensor, sample_rate: int) -> None:
         raise ValueError("wave: some samples are NaN or infinite; clean the recording first.")
     if sample_rate < 1:
         raise ValueError(f"sample_rate: expected Hz, a whole number >= 1, got {sample_rate}.")
+
+
+def check_window(window: float, sample_rate: int) -> int:
+    """Samples of a window of so many seconds: the power of two next to it."""
+    if not 8 <= window * sample_rate < math.inf:
+        raise ValueError(f"window: expected seconds, at least 8 samples of them, got {window}.")
+    return 2 ** round(math.log2(window * sample_rate))

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from tavtorch.audio.check import check_wave, check_window
 from tavtorch.audio.median import running_median
 from tavtorch.audio.sonogram import spectrum as transform
 from tavtorch.audio.sonogram import waveform
@@ -15,6 +16,7 @@ from tavtorch.solve import compiled
 
 AT_ONCE = 2**22  # elements that a CPU separates together: more would be memory fresh from the system each time
 PIECE = 2048  # frames of a long song that are separated at once
+SECONDS, HERTZ = 1.4, 330.0  # lengths of the medians that part drums from the rest in recordings
 
 
 class Pair(NamedTuple):
@@ -92,8 +94,8 @@ def separate_hpss(
     wave: Float[Tensor, "b c t"],
     sample_rate: int,
     *,
-    seconds: float = 1.4,
-    hertz: float = 330.0,
+    seconds: float = SECONDS,
+    hertz: float = HERTZ,
     window: float = 0.093,
     power: float = 2.0,
     margin: float | tuple[float, float] = 1.0,
@@ -119,9 +121,10 @@ def separate_hpss(
     >>> separate_hpss(torch.randn(1, 2, 22050), 22050).shape
     torch.Size([1, 2, 2, 22050])
     """
-    n_fft = check_wave(wave, sample_rate, window)
+    check_wave(wave, sample_rate)
+    n_fft = check_window(window, sample_rate)
     hop = n_fft // 4
-    kernel = (_odd(seconds * sample_rate / hop), _odd(hertz * n_fft / sample_rate))
+    kernel = kernel_of(seconds, hertz, sample_rate, n_fft)
 
     def parts(piece: Tensor) -> Tensor:
         pair = hpss(transform(piece, n_fft=n_fft, hop=hop), kernel=kernel, power=power, margin=margin)
@@ -164,7 +167,7 @@ def separate_voice(
         power: see `hpss`.
 
     Source: Tachibana, Ono & Sagayama, "Singing voice enhancement in monaural music signals based on two-stage
-    harmonic/percussive sound separation on multiple resolutions", IEEE/ACM TASLP 22(1), 2014,
+    harmonic/percussive sound separation on multiple resolution spectrograms", IEEE/ACM TASLP 22(1), 2014,
     doi:10.1109/TASLP.2013.2287052; here with medians.
 
     >>> separate_voice(torch.randn(1, 2, 22050), 22050).shape
@@ -197,9 +200,15 @@ def _mask(one: Tensor, other: Tensor, power: float, silence: float) -> Tensor:
     return torch.where(silent, silence, a / torch.where(silent, 1, a + b))
 
 
-def _odd(length: float) -> int:
-    """The odd number next to a length."""
-    return 2 * max(0, round((length - 1) / 2)) + 1
+def kernel_of(seconds: float, hertz: float, sample_rate: int, n_fft: int) -> tuple[int, int]:
+    """The odd numbers of frames, a quarter of a window apart, and of bins that are next to lengths of medians.
+
+    >>> kernel_of(0.4, 183.0, 22050, 2048)
+    (17, 17)
+    """
+    frames, bins = 4 * seconds * sample_rate / n_fft, hertz * n_fft / sample_rate
+    along_time, along_frequency = (2 * max(0, round((length - 1) / 2)) + 1 for length in (frames, bins))
+    return along_time, along_frequency
 
 
 def _check(magnitude: Tensor, kernel: tuple[int, int], power: float, margin: tuple[float, float]) -> None:
@@ -217,14 +226,3 @@ def _check(magnitude: Tensor, kernel: tuple[int, int], power: float, margin: tup
         raise ValueError(f"power: expected a number > 0, got {power}; 2 is a Wiener filter, math.inf a hard mask.")
     if not all(1 <= m < math.inf for m in margin):
         raise ValueError(f"margin: expected numbers >= 1, got {margin}; 1 leaves nothing over.")
-
-
-def check_wave(wave: Tensor, sample_rate: int, window: float) -> int:
-    """Length of the window in samples, if the song can be separated."""
-    if wave.dim() != 3 or wave.numel() == 0:
-        raise ValueError(f"wave: expected a batch (b, c, t) with samples in it, got shape {tuple(wave.shape)}.")
-    if sample_rate < 1:
-        raise ValueError(f"sample_rate: expected Hz, a whole number >= 1, got {sample_rate}.")
-    if not window * sample_rate >= 8:
-        raise ValueError(f"window: expected seconds, at least 8 samples of them, got {window}.")
-    return 2 ** round(math.log2(window * sample_rate))

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 FLOOR = 1e-7  # under data and model alike: where logarithms and ratios end, 140 dB down
+LEAST = 1e-12  # times the mean: what falls below that would take hundreds of steps to come back
 # Elements of a sonogram worked through at once: on a CPU they stay in the cache from one product to the next.
 PIECE = {"cpu": 2**18, "cuda": 2**28}
 
@@ -25,11 +26,19 @@ class Rules(NamedTuple):
 
 def multiply(w: Tensor, h: Tensor, x: Tensor, rules: Rules) -> tuple[Tensor, Tensor]:
     """Multiplicative updates of h, then of w."""
-    h = h * _relaxed(_ratio_h(w, h, x, rules), rules.beta)
+    h = _moved(h, _relaxed(_ratio_h(w, h, x, rules), rules.beta))
     if rules.fixed == w.shape[1]:
         return w, h
-    moved = w * _relaxed(_ratio_w(w, h, x, rules), rules.beta)
+    moved = _moved(w, _relaxed(_ratio_w(w, h, x, rules), rules.beta))
     return torch.cat((w[:, : rules.fixed], moved[:, rules.fixed :]), 1), h
+
+
+def _moved(u: Tensor, factor: Tensor) -> Tensor:
+    """`u s`, but no nearer to zero than something that could still come back.
+
+    Where it stops short of `s`, the surrogate is lower than at 1 all the same.
+    """
+    return torch.maximum(u * factor, torch.minimum(u, LEAST * u.mean(2, keepdim=True)).detach())
 
 
 def _relaxed(ratio: Tensor, beta: float, share: float = 0.9) -> Tensor:
@@ -58,9 +67,8 @@ def hals(w: Tensor, h: Tensor, x: Tensor, rules: Rules) -> tuple[Tensor, Tensor]
     Source: Cichocki & Phan, "Fast local algorithms for large scale nonnegative matrix and tensor factorizations", IEICE
     E92-A(3), 2009, doi:10.1587/transfun.E92.A.708.
     """
-    below = FLOOR + rules.sparsity
-    h = _sweep(h, w @ x.mT - below * w.sum(2)[..., None], w @ w.mT, 0)
-    return _sweep(w, h @ x - below * h.sum(2)[..., None], h @ h.mT, rules.fixed), h
+    h = _sweep(h, w @ x.mT - (FLOOR + _price(w, h, rules)) * w.sum(2)[..., None], w @ w.mT, 0)
+    return _sweep(w, h @ x - (FLOOR + _price(w, h, rules)) * h.sum(2)[..., None], h @ h.mT, rules.fixed), h
 
 
 def _sweep(u: Tensor, a: Tensor, g: Tensor, first: int, sweeps: int = 2) -> Tensor:
@@ -74,7 +82,7 @@ def _sweep(u: Tensor, a: Tensor, g: Tensor, first: int, sweeps: int = 2) -> Tens
 
 def objective(w: Tensor, h: Tensor, x: Tensor, rules: Rules) -> Tensor:
     """What `nmf` lets fall, of each item, in float64."""
-    total = rules.sparsity * (w.sum(2).double() * h.sum(2).double()).sum(1)
+    total = rules.sparsity * _loudness(w, h).sqrt().sum(1, dtype=torch.float64)
     for _, x_k, y in _models(w, h, x):
         total = total + _divergence(x_k, y, rules.beta).sum((1, 2), dtype=torch.float64)
     return total
@@ -97,20 +105,30 @@ def _complementary(u: Tensor, ratio: Tensor) -> Tensor:
 
 def _ratio_h(w: Tensor, h: Tensor, x: Tensor, rules: Rules) -> Tensor:
     """`∇₋ / ∇₊` with respect to h."""
-    total, parts = w.sum(2)[..., None], []
+    total, price, parts = w.sum(2)[..., None], _price(w, h, rules), []
     for _, minus, plus in _slopes(w, h, x, rules.beta):
-        parts.append(_over(w @ minus.mT, (total if plus is None else w @ plus.mT) + rules.sparsity * total))
+        parts.append(_over(w @ minus.mT, (total if plus is None else w @ plus.mT) + price * total))
     return torch.cat(parts, 2)
 
 
 def _ratio_w(w: Tensor, h: Tensor, x: Tensor, rules: Rules) -> Tensor:
     """`∇₋ / ∇₊` with respect to w."""
     total = h.sum(2)[..., None]
-    down, up = torch.zeros_like(w), (rules.sparsity + (rules.beta == 1)) * total.expand_as(w)
+    down, up = torch.zeros_like(w), (total * ((rules.beta == 1) + _price(w, h, rules))).expand_as(w)
     for h_k, minus, plus in _slopes(w, h, x, rules.beta):
         down = torch.baddbmm(down, h_k, minus)
         up = up if plus is None else torch.baddbmm(up, h_k, plus)
     return _over(down, up)
+
+
+def _price(w: Tensor, h: Tensor, rules: Rules) -> Tensor | float:
+    """What sparsity asks for more of a component: the slope of a tangent, which is nowhere below the root."""
+    return (rules.sparsity / 2 / _loudness(w, h).sqrt())[..., None] if rules.sparsity else 0.0
+
+
+def _loudness(w: Tensor, h: Tensor) -> Tensor:
+    """`|w|₁ |h|₁` of each component."""
+    return w.sum(2) * h.sum(2) + FLOOR
 
 
 def _slopes(w: Tensor, h: Tensor, x: Tensor, beta: float) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:

@@ -5,14 +5,10 @@ from functools import partial
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import pad
 
-from tavtorch.audio.hpss import check_wave, hpss_masks
 from tavtorch.audio.multiplicative import FLOOR, PIECE, Rules, hals, multiply, objective, residual
-from tavtorch.audio.sonogram import spectrum as transform
-from tavtorch.audio.sonogram import waveform
 from tavtorch.solve import Solution, Stop, implicit, iterate
 
 
@@ -41,12 +37,12 @@ def nmf(
 ) -> Factors:
     """Factorise `V ≈ W H`, all non-negative, by descent of
 
-        D(W, H) = sum_ft d(V | W H) + λ sum_k |w_k|₁ |h_k|₁,        d(x | y) = x log(x / y) - x + y    for β = 1,
+        D(W, H) = sum_ft d(V | W H) + λ sum_k (m |w_k|₁ |h_k|₁)^½,    d(x | y) = x log(x / y) - x + y    for β = 1,
 
     or the β-divergence: ½ (x - y)² for β = 2 (Euclidean), x/y - log(x/y) - 1 for β = 0 (Itakura-Saito), in general
     (x^β + (β - 1) y^β - β x y^(β-1)) / (β (β - 1)). Each step is a multiplicative update of H, then of W,
 
-        H ← H ∘ s(Wᵀ(V ∘ Y^(β-2)) / (Wᵀ Y^(β-1) + λ ∂)),    Y = W H,
+        H ← H ∘ s(Wᵀ(V ∘ Y^(β-2)) / (Wᵀ Y^(β-1) + λ/2 (m |w_k|₁ / |h_k|₁)^½)),    Y = W H,
 
     in which `s` goes beyond the least of a surrogate of D nearly to where that is as high as before: D falls with every
     step, without being looked at, and about twice as fast. For β = 2 it is exact descent in each component (HALS).
@@ -57,15 +53,17 @@ def nmf(
 
     Differentiable with respect to the sonogram and fixed templates by the implicit function theorem, at the fixed point
     of the update with templates that add up to 1, which takes away the freedom of scale: as exact as the gap is small.
-    Where components may also be mixed, `W R` and `R⁻¹ H` both >= 0, only what does not change with R, such as `W H`,
-    has a gradient; zeros in W and H are what tells them apart. First derivatives only.
+    What is at zero, or on its way there, is taken to stay. Where components may also be mixed, `W R` and `R⁻¹ H` both
+    >= 0, only what does not change with R, such as `W H`, has a gradient; zeros in W and H are what tells them apart.
+    First derivatives only.
 
     Args:
         sonogram: magnitudes or powers `(..., f, t)`, >= 0 (not decibels); each matrix is factorised by itself.
         components: r, from 1 to the number of bins.
         beta: β; 2 hears the loud only, 0 the soft as well as the loud, 1 stands between and suits magnitudes.
-        sparsity: λ, in units of `mean(V)^(β-1)`; more leaves fewer components and moments sounding. At β = 1 it does no
-            more than make all softer, by 1 / (1 + λ), for there the divergence has the same linear term.
+        sparsity: λ, in units of `mean(V)^(β-1)`, with m the sum of V: more leaves fewer components sounding, which are
+            the less redundant; for β = 1, 0.1 silences most that are, and 0.3 soft sources too. (Without the root it
+            would at β = 1 only make all softer, for there the divergence has that linear term itself.)
         templates: to start from, `(..., f, k)`, or the same `(f, k)` for all, k <= r; the rest is drawn at random.
         activations: to start from, `(..., r, t)`. What starts at zero remains zero.
         fixed: so many of the `templates` stay as they are: known instruments, the other components learn the rest.
@@ -73,7 +71,9 @@ def nmf(
         stop: default `Stop(tol=1e-3, max_iter=200)`.
 
     Source: Févotte & Idier, "Algorithms for nonnegative matrix factorization with the β-divergence", Neural Computation
-    23(9), 2011, doi:10.1162/NECO_a_00168, whose majorisation-equalisation this is, with points in closed form.
+    23(9), 2011, doi:10.1162/NECO_a_00168, whose majorisation-equalisation this is, with points in closed form. Sparsity
+    of whole components: Tan & Févotte, "Automatic relevance determination in nonnegative matrix factorization with the
+    β-divergence", IEEE TPAMI 35(7), 2013, doi:10.1109/TPAMI.2012.240, here with a root for their logarithm.
 
     >>> notes = torch.tensor([[1.0, 0.0], [0.5, 0.0], [0.0, 2.0]])
     >>> tune = torch.tensor([[1.0, 0.0, 2.0, 1.0], [0.0, 3.0, 0.0, 1.0]])
@@ -93,21 +93,55 @@ def nmf(
         w = torch.cat((given.mT, w[:, given.shape[-1] :]), 1)
     if activations is not None:
         h = _given("activations", activations, (*lead, components, t)) / scale
-    rules = Rules(beta, sparsity, fixed)
+    rules = Rules(beta, sparsity * (f * t) ** 0.5, fixed)
     with torch.no_grad():
         w, h, found = _descend(w.detach(), h.detach(), x.detach(), rules, stop or Stop(max_iter=200))
         w, h = _normalised(w, h, fixed)
     kept = w if templates is None else torch.cat((given.mT[:, :fixed], w[:, fixed:]), 1)
 
-    def again(u: Tensor) -> Tensor:
-        w, h = multiply(torch.cat((kept[:, :fixed], u[:, fixed:, :f]), 1), u[..., f:], x, rules)
-        return torch.cat(_normalised(w, h, fixed), 2)
+    def again(w: Tensor, h: Tensor) -> Tensor:
+        return torch.cat(_normalised(*multiply(torch.cat((kept[:, :fixed], w[:, fixed:]), 1), h, x, rules), fixed), 2)
 
     if x.requires_grad or kept.requires_grad:
-        w, h = implicit(again, torch.cat((w, h), 2)).split((f, t), 2)
+        found_at = torch.cat((w, h), 2)
+        with torch.no_grad():  # nearer to zero than its factor is to one
+            size = torch.cat((w / w.mean(2, keepdim=True), h / h.mean(2, keepdim=True)), 2)
+            silent = ~(size * found_at > (again(w, h) - found_at).abs())
+
+        def told(u: Tensor) -> Tensor:
+            return torch.where(silent, found_at, again(*torch.where(silent, found_at, u).split((f, t), 2)))
+
+        w, h = implicit(told, found_at).split((f, t), 2)
     value = (found.value * scale[:, 0, 0] ** beta).to(v).detach()
     solution = Solution(*(part.reshape(lead) for part in (value, found.iterations, found.gap.to(v), found.converged)))
     return Factors(w.mT.reshape(*lead, f, components), (h * scale).reshape(*lead, components, t), solution)
+
+
+def distinct_frames(sonogram: Tensor, components: int) -> Tensor:
+    """The frames of a sonogram that are least alike, a start for the `templates` of `nmf`: `(..., f, components)`.
+
+    By successive projections: the frame that is farthest from the span of those before, again and again. Where every
+    note sounds once by itself these are the notes, and `nmf` seldom ends in a minimum that mixes them.
+
+    Args:
+        sonogram: `(..., f, t)`, >= 0.
+        components: how many, from 1 to the number of bins.
+
+    Source: Gillis & Vavasis, "Fast and robust recursive algorithms for separable nonnegative matrix factorization",
+    IEEE TPAMI 36(4), 2014, doi:10.1109/TPAMI.2013.226.
+
+    >>> distinct_frames(torch.tensor([[1.0, 3.0, 0.0], [1.0, 0.0, 2.0]]), 2)
+    tensor([[3., 0.],
+            [0., 2.]])
+    """
+    _check(sonogram, components, 1.0, 0.0, 0, None)
+    left, frames = sonogram, []
+    for _ in range(components):
+        farthest = left.norm(dim=-2, keepdim=True).argmax(-1, keepdim=True).expand(*left.shape[:-1], 1)
+        frames.append(sonogram.gather(-1, farthest))
+        away = torch.nn.functional.normalize(left.gather(-1, farthest), dim=-2)
+        left = left - away @ (away.mT @ left)
+    return torch.cat(frames, -1)
 
 
 def nmf_split(spectrum: Tensor, factors: Factors, *, groups: Tensor | None = None, power: float = 1.0) -> Tensor:
@@ -144,40 +178,6 @@ def nmf_split(spectrum: Tensor, factors: Factors, *, groups: Tensor | None = Non
     loudest = sources.amax(-3, keepdim=True).detach()
     sources = (sources / torch.where(loudest > 0, loudest, 1) + (loudest == 0)) ** power
     return spectrum.unsqueeze(-3) * (sources / sources.sum(-3, keepdim=True))
-
-
-def separate_nmf(
-    wave: Float[Tensor, "b c t"],
-    sample_rate: int,
-    *,
-    components: int = 32,
-    percussive: float = 0.5,
-    window: float = 0.093,
-    beta: float = 1.0,
-    generator: torch.Generator | None = None,
-    stop: Stop | None = None,
-) -> Float[Tensor, "b 2 c t"]:
-    """Songs into the components that sound on and those that are struck: a soft `hpss` with a memory for sounds.
-
-    A component is struck when more than the share `percussive` of its energy passes the percussive mask of `hpss`. The
-    channels are factorised by their mean. Memory grows with the length: about twelve times that of the song.
-
-    Returns:
-        `(b, 2, c, t)`: harmonic, percussive, as from `separate_hpss`; they add up to `wave`.
-
-    >>> separate_nmf(torch.randn(1, 2, 8000), 8000, components=4).shape
-    torch.Size([1, 2, 2, 8000])
-    """
-    n_fft = check_wave(wave, sample_rate, window)
-    X = transform(wave, n_fft=n_fft, hop=n_fft // 4)
-    sonogram = X.abs().mean(1)
-    factors = nmf(sonogram, components, beta=beta, generator=generator, stop=stop)
-    w, h = factors.templates, factors.activations
-    mask = hpss_masks(sonogram).percussive
-    share = ((w.mT @ mask) * h).sum(-1) / (w.sum(-2) * h.sum(-1)).clamp(min=torch.finfo(h.dtype).tiny)
-    struck = (share > percussive).to(h)
-    sources = nmf_split(torch.ones_like(sonogram), factors, groups=torch.stack((1 - struck, struck), -2))
-    return torch.stack([waveform(X * mask[:, None], wave.shape[-1], hop=n_fft // 4) for mask in sources.unbind(1)], 1)
 
 
 def _descend(w: Tensor, h: Tensor, x: Tensor, rules: Rules, stop: Stop) -> tuple[Tensor, Tensor, Solution]:

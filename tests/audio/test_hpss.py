@@ -208,5 +208,7 @@ def test_songs():
         separate_hpss(torch.zeros(1, 1, 100), 0)
     with pytest.raises(ValueError, match="window"):
         separate_hpss(torch.zeros(1, 1, 100), 16000, window=0.0)
+    with pytest.raises(ValueError, match="wave: some samples are NaN"):
+        separate_voice(torch.full((1, 1, 100), torch.nan), 16000)
     with pytest.raises(ValueError, match="size: expected an odd"):
         running_median(torch.ones(3, 3), 4, dim=-1)
