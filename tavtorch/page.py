@@ -113,8 +113,10 @@ def label(measure: str) -> str:
     return words + ", dB" if re.search("SDR|ISR|SIR|SAR|PSNR", words) else words
 
 
-def number(value: float) -> str:
-    """As many digits as tell something."""
+def number(value: float, measure: str = "") -> str:
+    """As many digits as tell something; of decibels two after the point."""
+    if label(measure).endswith("dB"):
+        return f"{round(value, 2) + 0.0:.2f}"  # no -0.00
     if math.isfinite(value) and value == int(value) and abs(value) < 1e6:
         return f"{value:.0f}"
     return f"{value:.2f}" if abs(value) >= 1 else f"{value:.3g}"

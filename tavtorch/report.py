@@ -95,7 +95,7 @@ def as_text(table: dict[str, dict[str, float]], average: str) -> str:
     columns = whats(table)
     lines = [f"{average:24}" + "".join(f"{column:>16}" for column in columns)]
     for measure, values in table.items():
-        cells = (number(values[column]) if column in values else "" for column in columns)
+        cells = (number(values[column], measure) if column in values else "" for column in columns)
         lines.append(f"{label(measure):24}" + "".join(f"{cell:>16}" for cell in cells))
     return "\n".join(lines)
 

@@ -78,7 +78,8 @@ def weights(config: DictConfig, script: Path) -> str | None:
             log.info("%s: not trained yet; training it for %s", config.name, config.train_for)
             same = [word for word in _typed() if word.partition("=")[0] not in _EVALUATING]
             here = [f"hydra.run.dir={config.out}", f"trainer.max_time={config.train_for}"]
-            subprocess.run([sys.executable, str(script), *same, *here], check=True)
+            unscored = "+trainer.limit_test_batches=0"  # that comes next
+            subprocess.run([sys.executable, str(script), *same, *here, unscored], check=True)
         if not own.is_file():
             training = shlex.join(["python", "train.py", *_typed()])
             raise UntrainedError(

@@ -87,6 +87,7 @@ def test_the_page_needs_nothing_but_itself():
 
 def test_numbers_and_names_for_people():
     assert [number(x) for x in (28.053, 0.00123, 40.0, -0.5, math.nan)] == ["28.05", "0.00123", "40", "-0.5", "nan"]
+    assert [number(x, "notes/sdr") for x in (28.053, 3.0, -1e-5, math.nan)] == ["28.05", "3.00", "0.00", "nan"]
     assert [label(m) for m in ("si_sdr_gain", "psnr", "ssim", "iterations")] == [
         "SI-SDR gain, dB", "PSNR, dB", "SSIM", "iterations"
     ]  # fmt: skip

@@ -36,7 +36,7 @@ def test_a_task_may_ask_for_the_mean():
 def test_the_terminal_has_a_cell_where_there_is_a_number():
     lines = as_text({"psnr": {"input": 20.0, "result": 28.5}, "gap": {"result": 1e-3}}, "mean").splitlines()
     assert [line.split() for line in lines] == [
-        ["mean", "input", "result"], ["PSNR,", "dB", "20", "28.50"], ["gap", "0.001"]
+        ["mean", "input", "result"], ["PSNR,", "dB", "20.00", "28.50"], ["gap", "0.001"]
     ]  # fmt: skip
 
 
