@@ -13,6 +13,8 @@ import pytest
 import torch
 
 from tavtorch.data.files import Picture, read_audio, read_picture, write_audio, write_picture
+from tavtorch.data.synthetic import band
+from tavtorch.page import Section
 
 TOP = Path(__file__).resolve().parents[1]
 TINY = [
@@ -197,6 +199,38 @@ def test_several_runs_are_on_one_page(tmp_path):
     assert page.count("<section ") == 4 and page.count("Not run</h4>") == 3
     assert "no picture &#39;nobody&#39; comes with scikit-image" in page
     assert page.count("is not trained yet; python train.py experiment=unet_mae_20") == 2
+
+
+def test_every_system_of_the_readme_runs(tmp_path):
+    """One batch of each, on the truth that comes with it."""
+    readme = (TOP / "README.md").read_text()
+    tasks = re.findall(r"`python evaluate.py task=(\w+)`", readme)
+    assert len(tasks) == 9
+    few = ["+trainer.limit_test_batches=1", f"hydra.sweep.dir={tmp_path}", f"task={','.join(tasks)}"]
+    run("evaluate.py", tmp_path, *few, "-m")
+    sections = [Section.read(path) for path in tmp_path.rglob("section.json")]
+    assert {section.name for section in sections} == set(tasks)
+    assert all(section.rows and section.exhibits and not section.errors for section in sections)
+
+
+def test_a_network_is_trained_first_where_there_is_none(songs, tmp_path):
+    small = [word for word in TINY if not word.startswith("trainer.")]
+    said = run("evaluate.py", tmp_path, *on(songs), *small, "train_for=00:00:00:02")
+    assert "not trained yet; training it for" in said
+    assert (tmp_path / "checkpoints/best.ckpt").is_file() and scores(tmp_path)
+    assert "not trained" not in run("evaluate.py", tmp_path, *on(songs), *small, "train_for=00:00:00:02")
+
+
+def test_songs_into_a_library_and_out_again(tmp_path):
+    music = band(2, 20.0, generator=torch.Generator().manual_seed(0)).sum(1)
+    for name, song in zip(("one", "two"), music, strict=True):
+        write_audio(tmp_path / f"songs/{name}.ogg", song, 16000)
+    write_audio(tmp_path / "clip.wav", music[1, :, 6 * 16000 : 12 * 16000], 16000)
+    known = f"library.url={tmp_path / 'library.sqlite'}"
+    songs = ["task=fingerprint", "data=music", f"data.root={tmp_path / 'songs'}", "run=predict"]
+    assert "2 written" in run("evaluate.py", tmp_path / "out", *songs, known)
+    clip = ["task=recognise", "data=clips", f"data.root={tmp_path / 'clip.wav'}", "run=predict"]
+    assert "clip: two from 0:06.0 on, score" in run("evaluate.py", tmp_path / "out", *clip, known)
 
 
 # bad input
