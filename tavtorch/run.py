@@ -6,6 +6,7 @@ import logging
 import shlex
 import subprocess
 import sys
+import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +27,7 @@ from tavtorch.page import Section, gather
 from tavtorch.task import Task
 
 log = logging.getLogger(__name__)
+_PATIENCE = 30.0  # seconds after which a page that grows is written anew
 _EVALUATING = ("run", "overwrite", "train_for")  # settings that train.py does not have
 
 
@@ -98,24 +100,29 @@ class PassedOverError(ValueError):
 
 
 class Sweep(Callback):
-    """Several runs (`-m`): one page of them all, which grows with each, and an exit code that tells of failures."""
+    """Several runs (`-m`): one page of all, which grows meanwhile, and an exit code that tells of failures."""
 
     def __init__(self) -> None:
         self.failed: list[str] = []
+        self.gathered = time.monotonic()
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
         if config.hydra.mode == RunMode.MULTIRUN:
-            gather(Path(config.hydra.sweep.dir), self._page(config))
             if isinstance(job_return._return_value, str):
                 self.failed.append(config.name)
+            if time.monotonic() - self.gathered > _PATIENCE:
+                self._gather(config)
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
-        log.info("\nall runs: %s", self._page(config))
+        log.info("\nall runs: %s", self._gather(config))
         if self.failed:
             sys.exit(f"failed: {', '.join(self.failed)}")
 
-    def _page(self, config: DictConfig) -> Path:
-        return Path(config.hydra.sweep.dir, "report/index.html")
+    def _gather(self, config: DictConfig) -> Path:
+        page = Path(config.hydra.sweep.dir, "report/index.html")
+        gather(Path(config.hydra.sweep.dir), page)
+        self.gathered = time.monotonic()
+        return page
 
 
 def own_up(task: Task) -> None:
