@@ -86,7 +86,7 @@ def marked(
 
 
 def convergence(op: Callable[..., Any], inputs: dict[str, Any], *, steps: int = 200) -> Panel:
-    """The gap after so many steps, by as many runs that end there, and how far the result then is from the last one."""
+    """The duality gap after so many steps, by as many runs that end there, and how far that result is from the last."""
     looks = np.unique(np.geomspace(1, steps, _LOOKS).round().astype(int)).tolist()
     ends = [op(**inputs, stop=Stop(tol=0.0, max_iter=k, every=k)) for k in looks]
     last = ends[-1].value[0]
@@ -94,7 +94,7 @@ def convergence(op: Callable[..., Any], inputs: dict[str, Any], *, steps: int = 
     with matplotlib.rc_context({"axes.spines.top": False, "axes.spines.right": False}):
         figure = Figure(figsize=(4, 3.6), layout="constrained")
         axes = figure.add_subplot(xlabel="iterations")
-    axes.loglog(looks, [float(end.gap[0]) for end in ends], marker=".", label="gap")
+    axes.loglog(looks, [float(end.gap[0]) for end in ends], marker=".", label="gap: energy above the least, at most")
     axes.loglog(looks[:-1], away, marker=".", label="relative distance to the last picture")
     axes.grid(which="major", alpha=0.3)
     axes.legend(frameon=False, fontsize="small")

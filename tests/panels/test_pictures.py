@@ -68,7 +68,7 @@ def test_the_way_is_drawn(monkeypatch, steps):
     monkeypatch.setattr("matplotlib.axes.Axes.loglog", lambda axes, x, y, label, **_: drawn.update({label: (x, y)}))
     monkeypatch.setattr("matplotlib.axes.Axes.legend", lambda *_, **__: None)
     convergence(half, {"image": torch.rand(1, 1, 2, 2)}, steps=steps)
-    looks, gaps = drawn["gap"]
+    looks, gaps = drawn["gap: energy above the least, at most"]
     assert looks[0] == 1 and looks[-1] == steps
     np.testing.assert_allclose(gaps, 0.5 ** np.array(looks, dtype=float), atol=1e-30)
     assert drawn["relative distance to the last picture"] == (looks[:-1], [0.0] * (len(looks) - 1))
