@@ -36,6 +36,7 @@ class Report(L.Callback):
         self.folder, self.section, self.show, self.items = Path(folder), section, show, items
         self.history: list[dict[str, float]] = []
         self.exhibits: list[tuple[str, list[Panel]]] = []
+        self.begun = time.monotonic()
 
     def state_dict(self) -> dict[str, Any]:
         """The learning curves travel in the checkpoint, so that a run that goes on shows them from its start."""
@@ -43,9 +44,6 @@ class Report(L.Callback):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.history = state["history"]
-
-    def setup(self, trainer: L.Trainer, task: L.LightningModule, stage: str) -> None:
-        self.begun = time.monotonic()
 
     def on_train_epoch_end(self, trainer: L.Trainer, task: L.LightningModule) -> None:
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}

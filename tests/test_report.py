@@ -1,14 +1,18 @@
 import base64
 import io
 import math
+from types import SimpleNamespace
 
+import lightning as L
 import numpy as np
 import pytest
 import soundfile
 import torch
 
+from tavtorch.page import Section
 from tavtorch.panels.sounds import sound_panel, stems_panels
-from tavtorch.report import as_text, curves, summary
+from tavtorch.report import Report, as_text, curves, summary
+from tavtorch.task import Task
 
 ROWS = [
     {"name": "<one>", "vocals/si_sdr": 1.0, "vocals/sdr": 4.0, "drums/si_sdr": float("nan"), "drums/sdr": 1.0},
@@ -60,3 +64,17 @@ def test_a_sound_can_be_played(rate):
 
 def test_curves_with_holes_in_them():
     assert curves([{"epoch": 1, "learning rate": 1.0}, {"epoch": 2, "learning rate": 0.5, "val/loss": 1.0}])
+
+
+def test_the_time_is_that_of_the_whole_run(tmp_path, monkeypatch):
+    """Training and test, for that is what the command on the page takes."""
+    now = [0.0]
+    monkeypatch.setattr("tavtorch.report.time", SimpleNamespace(monotonic=lambda: now[0]))
+    report = Report(str(tmp_path), section={"name": "run", "title": "title"}, show=lambda output, batch: [])
+    trainer, task = L.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False), Task(torch.relu)
+    for stage, seconds in (("fit", 0.0), ("test", 80.0)):
+        now[0] = seconds
+        report.setup(trainer, task, stage)
+    now[0] = 90.0
+    report.on_test_end(trainer, task)
+    assert Section.read(tmp_path / "section.json").seconds == 90
