@@ -30,7 +30,7 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from tavtorch.run import assemble, own_up, plainly, weights
+from tavtorch.lab.run import assemble, own_up, plainly, weights
 
 CONFIGS = str(Path(__file__).resolve().parent / "configs")
 

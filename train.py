@@ -19,7 +19,7 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from tavtorch.run import assemble, checkpoint, own_up, plainly
+from tavtorch.lab.run import assemble, checkpoint, own_up, plainly
 
 log = logging.getLogger(__name__)
 CONFIGS = str(Path(__file__).resolve().parent / "configs")

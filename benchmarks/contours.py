@@ -16,22 +16,11 @@ from scipy.sparse.linalg import spsolve
 from skimage import data
 from skimage.segmentation import active_contour
 
-from tavtorch import (
-    Stop,
-    circle,
-    edge_map,
-    evolve,
-    fill,
-    gaussian_force,
-    ggvf_force,
-    gvf_force,
-    kass_force,
-    segment,
-    vfc_force,
-)
-from tavtorch.data.synthetic.shapes import bays, crowds, stars
-from tavtorch.image.contours import equidistant
-from tavtorch.metrics import hausdorff, iou
+from tavtorch import Stop, circle, evolve, fill, gaussian_force, gvf_force, kass_force, segment
+from tavtorch.image.contours import edge_map, ggvf_force, vfc_force
+from tavtorch.image.contours.polygons import equidistant
+from tavtorch.lab.data.synthetic.shapes import bays, crowds, stars
+from tavtorch.lab.metrics import hausdorff, iou
 
 TIGHT = Stop(tol=1e-6, max_iter=50, every=1)
 SURE = partial(edge_map, sigma=1.5, threshold=0.4)

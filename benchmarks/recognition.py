@@ -16,9 +16,10 @@ import numpy as np
 import torch
 from torchaudio.functional import add_noise, resample
 
-from tavtorch import COURSE, Library, Peaks, Recipe, fingerprint
-from tavtorch.audio.index import Index
-from tavtorch.data.files import read_audio
+from tavtorch import Library, fingerprint
+from tavtorch.audio.recognition import COURSE, Peaks, Recipe
+from tavtorch.audio.recognition.index import Index
+from tavtorch.lab.data.files import read_audio
 
 RATE = 8000
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"

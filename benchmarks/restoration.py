@@ -21,8 +21,8 @@ from skimage.restoration import denoise_tv_bregman, denoise_tv_chambolle
 from skimage.util import img_as_float
 
 from tavtorch import Stop, inpaint_tv, rof, solve, sure_weight, tikhonov, total_variation
-from tavtorch.image.primal_dual import _step
-from tavtorch.image.tv import pose
+from tavtorch.image.restoration.primal_dual import _step
+from tavtorch.image.restoration.rof import pose
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 CASES = [  # image, noise, weight

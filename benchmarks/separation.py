@@ -19,8 +19,8 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
 import tavtorch
-from tavtorch.data.synthetic import band
-from tavtorch.run import precision
+from tavtorch.lab.data.synthetic import band
+from tavtorch.lab.run import precision
 from train import CONFIGS
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -204,7 +204,7 @@ def minima(folder, steps=100, starts=5):
                 generator = torch.Generator().manual_seed(seed)
                 w, h = (torch.rand(shape, generator=generator) for shape in ((len(v), r), (r, v.shape[1])))
                 h = h * v.mean() / (w @ h).mean()
-                w = tavtorch.distinct_frames(v, r) + 0.01 * v.mean() if seed == starts else w
+                w = tavtorch.audio.separation.distinct_frames(v, r) + 0.01 * v.mean() if seed == starts else w
                 found = tavtorch.nmf(v, r, templates=w, activations=h, stop=tavtorch.Stop(0, steps, steps))
                 reached.append(divergence(v, found.templates @ found.activations))
                 if seed < starts:

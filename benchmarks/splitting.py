@@ -12,22 +12,11 @@ import torch
 from skimage.restoration import denoise_tv_chambolle
 
 import tavtorch
-from tavtorch import (
-    Stop,
-    enhance,
-    gabor,
-    rof,
-    shrink,
-    split_fourier,
-    split_hilbert,
-    split_l1,
-    split_meyer,
-    split_rof,
-    total_variation,
-)
-from tavtorch.data.files import read_picture
-from tavtorch.data.synthetic.textures import checks, grain, grating, textured
-from tavtorch.image.enhance import median
+from tavtorch import Stop, enhance, rof, split_fourier, split_hilbert, split_l1, split_meyer, split_rof, total_variation
+from tavtorch.image.splitting import gabor, shrink
+from tavtorch.image.splitting.enhance import median
+from tavtorch.lab.data.files import read_picture
+from tavtorch.lab.data.synthetic.textures import checks, grain, grating, textured
 
 FREQUENCY = (0.12, 0.09)
 TEXTURES = {"grating": partial(grating, frequency=FREQUENCY), "checks": partial(checks, side=4), "grain": grain}

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
-from tavtorch.page import SECTION, Section
-from tavtorch.panels import Panel
+from tavtorch.lab.page import SECTION, Section
+from tavtorch.lab.panels import Panel
 
 TOP = Path(__file__).resolve().parents[1]
 SIDE, GAP, ACROSS = 320, 8, 3

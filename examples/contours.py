@@ -13,10 +13,11 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from tavtorch import Stop, circle, edge_map, evolve, fill, gvf_force, kass_force, sample, segment
-from tavtorch.data.images import bundled, grey
-from tavtorch.data.synthetic.shapes import bays, disks, stars
-from tavtorch.data.synthetic.textures import checks
+from tavtorch import Stop, circle, evolve, fill, gvf_force, kass_force, sample, segment
+from tavtorch.image.contours import edge_map
+from tavtorch.lab.data.images import bundled, grey
+from tavtorch.lab.data.synthetic.shapes import bays, disks, stars
+from tavtorch.lab.data.synthetic.textures import checks
 
 STEPS, TESTS = (3, 1) if "short" in sys.argv else (400, 10)
 SIZE, CENTER = 64, 31.5

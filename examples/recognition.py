@@ -9,8 +9,9 @@ import sys
 
 import torch
 
-from tavtorch import Library, fingerprint, recognise, setlist
-from tavtorch.data.synthetic import band
+from tavtorch import Library, fingerprint, recognise
+from tavtorch.audio.recognition import setlist
+from tavtorch.lab.data.synthetic import band
 
 SONGS, SECONDS, RATE = (4 if "short" in sys.argv else 16), 30.0, 16000
 generator = torch.Generator().manual_seed(0)

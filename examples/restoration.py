@@ -10,8 +10,9 @@ import sys
 import torch
 from torch import Tensor, nn
 
-from tavtorch import Stop, noise_level, rof, sure_weight
-from tavtorch.data.images import bundled, grey
+from tavtorch import Stop, rof, sure_weight
+from tavtorch.image.restoration import noise_level
+from tavtorch.lab.data.images import bundled, grey
 
 STEPS, SIZE = (3, 128) if "short" in sys.argv else (300, 512)
 SIGMA = 0.1

@@ -10,10 +10,11 @@ import sys
 import torch
 from torch import Tensor, nn
 
-from tavtorch import hpss_masks, separate_components, separate_hpss, separate_nmf, spectrum, waveform
-from tavtorch.data.made import beats
-from tavtorch.data.synthetic.tune import tune
-from tavtorch.metrics import components
+from tavtorch import separate_components, separate_hpss, separate_nmf, spectrum, waveform
+from tavtorch.audio.separation import hpss_masks
+from tavtorch.lab.data.made import beats
+from tavtorch.lab.data.synthetic.tune import tune
+from tavtorch.lab.metrics import components
 
 STEPS, SONGS, SECONDS, RATE = (2, 4, 2.0, 16000) if "short" in sys.argv else (250, 32, 6.0, 16000)
 torch.manual_seed(0)

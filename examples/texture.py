@@ -11,9 +11,10 @@ from functools import partial
 import torch
 from torch import Generator, Tensor, nn
 
-from tavtorch import Stop, least_correlated, split_fourier, split_hilbert, split_rof
-from tavtorch.data.synthetic.textures import grating, textured
-from tavtorch.grid import cosine_frequencies
+from tavtorch import Stop, split_fourier, split_hilbert, split_rof
+from tavtorch.image.grid import cosine_frequencies
+from tavtorch.image.splitting import least_correlated
+from tavtorch.lab.data.synthetic.textures import grating, textured
 
 STEPS, SIZE, COUNT = (3, 32, 2) if "short" in sys.argv else (60, 96, 6)
 generator = Generator().manual_seed(0)

@@ -1,78 +1,92 @@
-"""Variational images, music recognition and source separation as batched, differentiable PyTorch operations."""
+"""Variational image processing, music recognition and source separation as batched, differentiable PyTorch operations.
 
-from tavtorch.audio.components import Components as Components
-from tavtorch.audio.components import separate_components as separate_components
-from tavtorch.audio.components import separate_nmf as separate_nmf
-from tavtorch.audio.constellation import Pairs as Pairs
-from tavtorch.audio.constellation import Peaks as Peaks
-from tavtorch.audio.constellation import pairs as pairs
-from tavtorch.audio.constellation import peaks as peaks
-from tavtorch.audio.constellation import unpack as unpack
-from tavtorch.audio.hpss import Pair as Pair
-from tavtorch.audio.hpss import hpss as hpss
-from tavtorch.audio.hpss import hpss_masks as hpss_masks
-from tavtorch.audio.hpss import separate_hpss as separate_hpss
-from tavtorch.audio.hpss import separate_voice as separate_voice
-from tavtorch.audio.landmarks import COURSE as COURSE
-from tavtorch.audio.landmarks import Landmarks as Landmarks
-from tavtorch.audio.landmarks import Recipe as Recipe
-from tavtorch.audio.landmarks import evidence as evidence
-from tavtorch.audio.landmarks import fingerprint as fingerprint
-from tavtorch.audio.landmarks import fingerprint_stream as fingerprint_stream
-from tavtorch.audio.library import Library as Library
-from tavtorch.audio.match import Match as Match
-from tavtorch.audio.match import gathered as gathered
-from tavtorch.audio.nmf import Factors as Factors
-from tavtorch.audio.nmf import distinct_frames as distinct_frames
-from tavtorch.audio.nmf import nmf as nmf
-from tavtorch.audio.nmf import nmf_split as nmf_split
-from tavtorch.audio.separate import separate as separate
-from tavtorch.audio.setlist import Track as Track
-from tavtorch.audio.setlist import recognise as recognise
-from tavtorch.audio.setlist import setlist as setlist
-from tavtorch.audio.sonogram import sonogram as sonogram
-from tavtorch.audio.sonogram import spectrum as spectrum
-from tavtorch.audio.sonogram import waveform as waveform
-from tavtorch.audio.unet import UNet as UNet
-from tavtorch.grid import divergence as divergence
-from tavtorch.grid import gradient as gradient
-from tavtorch.grid import laplacian as laplacian
-from tavtorch.grid import sample as sample
-from tavtorch.image.contours import area as area
-from tavtorch.image.contours import circle as circle
-from tavtorch.image.contours import fill as fill
-from tavtorch.image.contours import soft_fill as soft_fill
-from tavtorch.image.enhance import enhance as enhance
-from tavtorch.image.enhance import shrink as shrink
-from tavtorch.image.forces import edge_map as edge_map
-from tavtorch.image.forces import gaussian_force as gaussian_force
-from tavtorch.image.forces import ggvf_force as ggvf_force
-from tavtorch.image.forces import gvf_force as gvf_force
-from tavtorch.image.forces import kass_force as kass_force
-from tavtorch.image.forces import vfc_force as vfc_force
-from tavtorch.image.harmonic import inpaint_harmonic as inpaint_harmonic
-from tavtorch.image.inpaint_tv import hole_from_color as hole_from_color
-from tavtorch.image.inpaint_tv import inpaint_tv as inpaint_tv
-from tavtorch.image.meyer import split_meyer as split_meyer
+This is the front door: the functions that a person calls. What they are made of, and their rarer relatives, are reached
+through their rooms: `tavtorch.image.{restoration, patches, splitting, contours}`,
+`tavtorch.audio.{separation, recognition}`; what runs experiments is `tavtorch.lab`.
+"""
+
+# ruff: noqa: I001  (in groups, not in the order of the alphabet)
+
+# Iterations: when they stop, how they went, and their gradients.
+from tavtorch.solve import (
+    Solution as Solution,
+    Stop as Stop,
+    conjugate_gradient as conjugate_gradient,
+    implicit as implicit,
+    iterate as iterate,
+)
+
+# The pixel grid: differences, their adjoint, and values between pixels.
+from tavtorch.image.grid import (
+    divergence as divergence,
+    gradient as gradient,
+    laplacian as laplacian,
+    sample as sample,
+)
+
+# Restoration: noise away, holes filled smoothly or with edges.
+from tavtorch.image.restoration import (
+    hole_from_color as hole_from_color,
+    inpaint_harmonic as inpaint_harmonic,
+    inpaint_tv as inpaint_tv,
+    rof as rof,
+    sure_weight as sure_weight,
+    tikhonov as tikhonov,
+    total_variation as total_variation,
+)
+
+# Patches: holes filled with copies of what is known.
 from tavtorch.image.patches import inpaint_patches as inpaint_patches
-from tavtorch.image.snakes import evolve as evolve
-from tavtorch.image.snakes import segment as segment
-from tavtorch.image.split import Split as Split
-from tavtorch.image.split import gabor as gabor
-from tavtorch.image.split import least_correlated as least_correlated
-from tavtorch.image.split import sobolev as sobolev
-from tavtorch.image.split import split_fourier as split_fourier
-from tavtorch.image.split import split_hilbert as split_hilbert
-from tavtorch.image.split import split_rof as split_rof
-from tavtorch.image.tikhonov import tikhonov as tikhonov
-from tavtorch.image.tv import rof as rof
-from tavtorch.image.tv import total_variation as total_variation
-from tavtorch.image.tv_l1 import split_l1 as split_l1
-from tavtorch.image.weight import discrepancy_weight as discrepancy_weight
-from tavtorch.image.weight import noise_level as noise_level
-from tavtorch.image.weight import sure_weight as sure_weight
-from tavtorch.solve import Solution as Solution
-from tavtorch.solve import Stop as Stop
-from tavtorch.solve import conjugate_gradient as conjugate_gradient
-from tavtorch.solve import implicit as implicit
-from tavtorch.solve import iterate as iterate
+
+# Splitting: structure + texture, and enhancement by way of the texture.
+from tavtorch.image.splitting import (
+    Split as Split,
+    enhance as enhance,
+    split_fourier as split_fourier,
+    split_hilbert as split_hilbert,
+    split_l1 as split_l1,
+    split_meyer as split_meyer,
+    split_rof as split_rof,
+)
+
+# Contours: forces from the edges, and polygons that follow them.
+from tavtorch.image.contours import (
+    circle as circle,
+    evolve as evolve,
+    fill as fill,
+    gaussian_force as gaussian_force,
+    gvf_force as gvf_force,
+    kass_force as kass_force,
+    segment as segment,
+)
+
+# The time-frequency plane: there, back, and in decibels.
+from tavtorch.audio.sonogram import (
+    sonogram as sonogram,
+    spectrum as spectrum,
+    waveform as waveform,
+)
+
+# Separation: songs into stems.
+from tavtorch.audio.separation import (
+    Factors as Factors,
+    Pair as Pair,
+    UNet as UNet,
+    hpss as hpss,
+    nmf as nmf,
+    nmf_split as nmf_split,
+    separate as separate,
+    separate_components as separate_components,
+    separate_hpss as separate_hpss,
+    separate_nmf as separate_nmf,
+)
+
+# Recognition: the song of a few noisy seconds.
+from tavtorch.audio.recognition import (
+    Landmarks as Landmarks,
+    Library as Library,
+    fingerprint as fingerprint,
+    pairs as pairs,
+    peaks as peaks,
+    recognise as recognise,
+)

@@ -33,8 +33,12 @@ def seed():
 @pytest.fixture(autouse=True)
 def _names_in_doctests(doctest_namespace):
     import tavtorch
+    from tavtorch.audio import recognition, separation
+    from tavtorch.image import contours, patches, restoration, splitting
 
-    doctest_namespace.update(torch=torch, **vars(tavtorch))
+    for room in (recognition, separation, contours, patches, restoration, splitting, tavtorch):
+        doctest_namespace.update(vars(room))
+    doctest_namespace["torch"] = torch
 
 
 @pytest.fixture
@@ -49,7 +53,7 @@ def real_stems():
 @pytest.fixture(scope="session")
 def songs(tmp_path_factory):
     """A folder of eight little songs whose voice is a gliding tone and whose band is noise."""
-    from tavtorch.data.files import write_audio
+    from tavtorch.lab.data.files import write_audio
 
     root = tmp_path_factory.mktemp("songs")
     t = torch.arange(3 * 16000) / 16000

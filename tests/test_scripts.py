@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from tavtorch.data.files import Picture, read_audio, read_picture, write_audio, write_picture
-from tavtorch.data.synthetic import band
-from tavtorch.page import Section
+from tavtorch.lab.data.files import Picture, read_audio, read_picture, write_audio, write_picture
+from tavtorch.lab.data.synthetic import band
+from tavtorch.lab.page import Section
 
 TOP = Path(__file__).resolve().parents[1]
 TINY = [

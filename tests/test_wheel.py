@@ -37,7 +37,13 @@ def run(script, site, cwd, *overrides):
 
 def test_it_carries_what_it_needs_and_no_more(unpacked):
     files = {path.relative_to(unpacked).as_posix() for path in unpacked.rglob("*") if path.is_file()}
-    for needed in ("py.typed", "train.py", "templates/page.html", "configs/train.yaml", "configs/task/separate.yaml"):
+    for needed in (
+        "py.typed",
+        "train.py",
+        "lab/templates/page.html",
+        "configs/train.yaml",
+        "configs/task/separate.yaml",
+    ):
         assert f"tavtorch/{needed}" in files
     assert {name.split("/")[0] for name in files} <= {
         "tavtorch",

@@ -1,0 +1,24 @@
+"""The song of a few noisy seconds.
+
+`constellation` finds the peaks of a sonogram and pairs them, `landmarks` does so for recordings of any length, and
+`library` keeps them: in a database (`store`), and sorted in memory (`index`). `setlist` cuts long recordings into
+songs.
+"""
+
+from tavtorch.audio.recognition.constellation import Pairs as Pairs
+from tavtorch.audio.recognition.constellation import Peaks as Peaks
+from tavtorch.audio.recognition.constellation import pairs as pairs
+from tavtorch.audio.recognition.constellation import peaks as peaks
+from tavtorch.audio.recognition.constellation import unpack as unpack
+from tavtorch.audio.recognition.landmarks import COURSE as COURSE
+from tavtorch.audio.recognition.landmarks import Landmarks as Landmarks
+from tavtorch.audio.recognition.landmarks import Recipe as Recipe
+from tavtorch.audio.recognition.landmarks import evidence as evidence
+from tavtorch.audio.recognition.landmarks import fingerprint as fingerprint
+from tavtorch.audio.recognition.landmarks import fingerprint_stream as fingerprint_stream
+from tavtorch.audio.recognition.library import Library as Library
+from tavtorch.audio.recognition.match import Match as Match
+from tavtorch.audio.recognition.match import gathered as gathered
+from tavtorch.audio.recognition.setlist import Track as Track
+from tavtorch.audio.recognition.setlist import recognise as recognise
+from tavtorch.audio.recognition.setlist import setlist as setlist

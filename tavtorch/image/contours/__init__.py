@@ -1,0 +1,16 @@
+"""Contours of objects: force fields from the edges of a picture, and polygons that move in them (snakes)."""
+
+from tavtorch.image.contours.forces import edge_map as edge_map
+from tavtorch.image.contours.forces import gaussian_force as gaussian_force
+from tavtorch.image.contours.forces import ggvf_force as ggvf_force
+from tavtorch.image.contours.forces import gvf_force as gvf_force
+from tavtorch.image.contours.forces import kass_force as kass_force
+from tavtorch.image.contours.forces import vfc_force as vfc_force
+from tavtorch.image.contours.polygons import area as area
+from tavtorch.image.contours.polygons import circle as circle
+from tavtorch.image.contours.polygons import distance as distance
+from tavtorch.image.contours.polygons import equidistant as equidistant
+from tavtorch.image.contours.polygons import fill as fill
+from tavtorch.image.contours.polygons import soft_fill as soft_fill
+from tavtorch.image.contours.snakes import evolve as evolve
+from tavtorch.image.contours.snakes import segment as segment

@@ -1,0 +1,75 @@
+"""Vector fields on the pixel grid, as every total-variation solver of this wing uses them.
+
+A field `(b, c, 2, h, w)` has one vector `(x, y)` a pixel and channel, as `gradient` of an image gives it. `Coupling`
+says over which of its axes one length is taken; total variation is the sum of these lengths.
+"""
+
+from typing import Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Coupling = Literal["joint", "separate", "none"]
+COUPLED: dict[str, tuple[int, ...]] = {"joint": (-3, -4), "separate": (-3,), "none": ()}
+"""The axes of a field `(b, c, 2, h, w)` over which one length is taken."""
+
+
+def inner(a: Tensor, b: Tensor, coupling: Coupling) -> Tensor:
+    """Inner products of two fields over the coupled axes, which stay with size 1."""
+    product = a * b
+    for axis in COUPLED[coupling]:
+        product = product.sum(axis, keepdim=True)
+    return product
+
+
+def length(field: Tensor, coupling: Coupling) -> Tensor:
+    """Euclidean length of a field over the coupled axes, which stay with size 1; above zero, so that it can divide."""
+    return inner(field, field, coupling).clamp(min=torch.finfo(field.dtype).tiny).sqrt()
+
+
+def total(a: Tensor) -> Tensor:
+    """Sum over all axes but the batch, in double precision: a duality gap is a small sum of many terms."""
+    return a.flatten(1).sum(1, dtype=torch.float64)
+
+
+def flow(image: Tensor) -> Tensor:
+    """A field `p` with `image + div p` constant: along the rows to their means, then along the columns."""
+    image = image - image[..., :1, :1]  # a constant image has no flow, not even a rounded one
+    rows = image.mean(-1, keepdim=True)
+    columns = (rows.mean(-2, keepdim=True) - rows).cumsum(-2)
+    return torch.stack(((rows - image).cumsum(-1), columns.expand_as(image)), dim=-3)
+
+
+def mean_of_four(a: Tensor) -> Tensor:
+    """Half the resolution: means of 2 × 2 pixels, of fewer at odd borders."""
+    return F.avg_pool2d(a, 2, ceil_mode=True, count_include_pad=False)
+
+
+class Projection(NamedTuple):
+    """The projection `P` onto the fields that are nowhere longer than a radius."""
+
+    radius: Tensor
+    coupling: Coupling
+
+    def __call__(self, field: Tensor) -> Tensor:
+        return field * (self.radius / length(field, self.coupling)).clamp(max=1)
+
+    def derivative(self, field: Tensor) -> "ProjectionDerivative":
+        """The derivative of the projection at `field`."""
+        size = length(field, self.coupling)
+        normal = torch.where(size > self.radius, field / size, 0)
+        return ProjectionDerivative(normal, (self.radius / size).clamp(max=1), self.coupling)
+
+
+class ProjectionDerivative(NamedTuple):
+    """The derivative of a projection: removes `normal` where the projection shortens, and scales by `factor`."""
+
+    normal: Tensor
+    """Unit vectors where the projection shortens, 0 elsewhere."""
+    factor: Tensor
+    """By how much the projection shortens, at most 1."""
+    coupling: Coupling
+
+    def __call__(self, field: Tensor) -> Tensor:
+        return self.factor * (field - self.normal * inner(self.normal, field, self.coupling))

@@ -1,0 +1,15 @@
+"""Pictures without noise and without holes, by a small energy: Tikhonov, total variation (ROF), harmonic filling.
+
+`rof` and `inpaint_tv` pose a problem, `primal_dual` solves it with a certificate; `weight` chooses the weight from the
+noise.
+"""
+
+from tavtorch.image.restoration.harmonic import inpaint_harmonic as inpaint_harmonic
+from tavtorch.image.restoration.inpaint_tv import hole_from_color as hole_from_color
+from tavtorch.image.restoration.inpaint_tv import inpaint_tv as inpaint_tv
+from tavtorch.image.restoration.rof import rof as rof
+from tavtorch.image.restoration.rof import total_variation as total_variation
+from tavtorch.image.restoration.tikhonov import tikhonov as tikhonov
+from tavtorch.image.restoration.weight import discrepancy_weight as discrepancy_weight
+from tavtorch.image.restoration.weight import noise_level as noise_level
+from tavtorch.image.restoration.weight import sure_weight as sure_weight

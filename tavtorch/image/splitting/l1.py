@@ -1,0 +1,70 @@
+"""Structure by size: total variation with absolute data (TV-L1)."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from tavtorch.image.check import check_coupling, check_image, spread_weight
+from tavtorch.image.fields import Coupling, flow, length
+from tavtorch.image.restoration.primal_dual import Problem, minimise
+from tavtorch.image.splitting.split import Split
+from tavtorch.solve import Stop
+
+
+def split_l1(
+    image: Float[Tensor, "b c h w"],
+    weight: float | Float[Tensor, "..."],
+    *,
+    coupling: Coupling = "joint",
+    stop: Stop | None = None,
+) -> Split:
+    """Structure is large, texture is small, whatever their contrast (TV-L1).
+
+        min_u  |f - u|₁ + Σ_i λ_i |∇u|_i
+
+    A disc of radius `r` is texture if `r < 2 λ` and stays as it is otherwise: λ is a length in pixels, and most pixels
+    of the structure are those of the image, to the bit.
+
+    Where several structures are as good, one of them is found, and the gradient is of no use; else it is that of the
+    minimiser, which pixels of the image act on only where the structure is equal to them.
+
+    Args:
+        image: `f`, `(b, c, h, w)`.
+        weight: λ >= 0, in pixels: a number, one an image `(b,)`, or a map `(b, 1, h, w)`. 0 leaves no texture.
+        coupling: see `total_variation`.
+        stop: `gap` is the duality gap over the energy, one number for all channels. Steps grow with λ: 400 for 1.5.
+
+    Source: Nikolova, J. Math. Imaging Vis. 20, 2004, doi:10.1023/B:JMIV.0000011326.88682.e5; Chan & Esedoğlu, SIAM J.
+    Appl. Math. 65(5), 2005, doi:10.1137/040604297.
+
+    >>> dot = torch.zeros(1, 1, 9, 9); dot[..., 4, 4] = 1.0
+    >>> split_l1(dot, 1.0).structure.max(), split_l1(dot, 0.2).structure.max()        # all of it or nothing
+    (tensor(0.), tensor(1.))
+    """
+    check_image(image)
+    check_coupling(coupling)
+    problem, u, p = _pose(image, spread_weight(weight, image), coupling)
+    solution = minimise(problem, u, p, stop or Stop())
+    return Split(solution.value, image - solution.value, solution)
+
+
+def _pose(f: Tensor, weight: Tensor, coupling: Coupling) -> tuple[Problem, Tensor, Tensor]:
+    """TV-L1 as a `Problem`, and first guesses of the image and of its dual field.
+
+    Where λ is so large that what lies above the median may flow to what lies below, the median is the solution, also at
+    the least such λ, which then stands in for λ.
+    """
+    image = f.detach()
+    middle = image.flatten(2).median(2).values[..., None, None]
+    side = (image - middle).sign()
+    at = side == 0
+    side = torch.where(at, -side.sum((-2, -1), keepdim=True) / at.sum((-2, -1), keepdim=True), side)
+    still = flow(side)
+    enough = length(still, coupling).flatten(1).amax(1).reshape(-1, 1, 1, 1)
+    flat = weight.amin((-2, -1), keepdim=True) >= enough
+    weight = torch.where(flat, enough, weight)
+    low, high = image.amin((-2, -1), keepdim=True), image.amax((-2, -1), keepdim=True)
+    slope = weight.detach().amax((-2, -1), keepdim=True) / (high - low).amax(1, keepdim=True)
+    step = 8 * torch.where((slope > 0) & slope.isfinite(), slope, 1)  # within 1.3 of the best for λ from 0.3 to 4
+    problem = Problem(f, weight, torch.ones_like(step), low, high, step, step, coupling, absolute=True)
+    return problem, torch.where(flat, middle, image), torch.where(flat[..., None], still, 0)

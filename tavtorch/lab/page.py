@@ -1,0 +1,152 @@
+"""One HTML page of a run or of many, in the report's order. It opens from disk, without network."""
+
+import base64
+import dataclasses
+import io
+import itertools
+import json
+import math
+import os
+import platform
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import jinja2
+import torch
+from markupsafe import Markup, escape
+from PIL import Image
+
+from tavtorch.lab.data.files import whole
+from tavtorch.lab.panels import Panel, webp
+from tavtorch.lab.task import Row
+
+SECTION = "section.json"  # beside a run's own page
+
+
+@dataclasses.dataclass
+class Section:
+    """What a page says of a run."""
+
+    name: str
+    title: str
+    chapter: str = ""
+    """Of the course's report, by its number."""
+    figures: Sequence[int] = ()
+    """Of the course's report, that the run shows again."""
+    about: str = ""
+    energy: str = ""
+    course: str = ""
+    """What the course saw."""
+    here: str = ""
+    """What is to be seen here."""
+    command: str | None = None
+    """Runs it again."""
+    seconds: float | None = None
+    average: str = ""
+    table: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
+    rows: Sequence[Row] = ()
+    errors: dict[str, str] = dataclasses.field(default_factory=dict)
+    curves: str | None = None
+    exhibits: Sequence[tuple[str, Sequence[Panel]]] = ()
+
+    @property
+    def columns(self) -> list[str]:
+        """What the items have scores in, each once."""
+        return list(dict.fromkeys(column for row in self.rows for column in row if column != "name"))
+
+    @property
+    def whats(self) -> list[str]:
+        """What the measures are of, each once."""
+        return whats(self.table)
+
+    @property
+    def face(self) -> str | None:
+        """A small picture of it: the first result that has something before it."""
+        panels = [panel for _, panels in self.exhibits for panel in panels]
+        best = sorted(panels, key=lambda panel: panel.before is None)[:1]
+        return _small(best[0].picture) if best else None
+
+    def write(self, folder: Path) -> None:
+        """Its page, and itself for a page of many."""
+        with whole(folder / SECTION) as part:
+            part.write_text(json.dumps(dataclasses.asdict(self)), encoding="utf-8")
+        with whole(folder / "report.html") as part:
+            part.write_text(render(self.title, [self]), encoding="utf-8")
+
+    @classmethod
+    def read(cls, path: Path) -> "Section":
+        fields = json.loads(path.read_text(encoding="utf-8"))
+        fields["exhibits"] = [(name, [_panel(*panel) for panel in panels]) for name, panels in fields["exhibits"]]
+        return cls(**fields)
+
+
+def gather(folder: Path, path: Path) -> None:
+    """The last runs below a folder on one page."""
+    sections = []
+    for found in folder.rglob(SECTION):
+        name = found.parent.relative_to(folder).as_posix()  # two runs may have been given one name
+        sections.append(dataclasses.replace(Section.read(found), name=name))
+    sections.sort(key=lambda section: (section.chapter or "~", list(section.figures) or [999], section.name))
+    with whole(path) as part:
+        part.write_text(render("The course, figure by figure", sections), encoding="utf-8")
+
+
+def render(title: str, sections: Sequence[Section]) -> str:
+    """The page as one self-contained HTML text."""
+    loader = jinja2.PackageLoader("tavtorch.lab", "templates")
+    environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"label": label, "number": number, "duration": duration, "indices": indices}
+    chapters = [(chapter, list(of)) for chapter, of in itertools.groupby(sections, lambda section: section.chapter)]
+    return environment.get_template("page.html").render(title=title, chapters=chapters, machine=machine())
+
+
+def whats(table: dict[str, dict[str, float]]) -> list[str]:
+    """What the measures of a summary are of: its columns, each once."""
+    return list(dict.fromkeys(what for values in table.values() for what in values))
+
+
+def label(measure: str) -> str:
+    """How a measure is written for people, with its unit: `si_sdr_gain` is the SI-SDR gain in dB."""
+    name = measure.replace("si_", "SI-").replace("_", " ")
+    words = re.sub("sdr|isr|sir|sar|psnr|ssim|iou|hpss|nmf", lambda name: name[0].upper(), name)
+    return words + ", dB" if re.search("SDR|ISR|SIR|SAR|PSNR", words) else words
+
+
+def number(value: float, measure: str = "") -> str:
+    """As many digits as tell something; of decibels two after the point."""
+    if label(measure).endswith("dB"):
+        return f"{round(value, 2) + 0.0:.2f}"  # no -0.00
+    if math.isfinite(value) and value == int(value) and abs(value) < 1e6:
+        return f"{value:.0f}"
+    return f"{value:.2f}" if abs(value) >= 1 else f"{value:.3g}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds, or minutes where there are many."""
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+
+
+def indices(formula: str) -> Markup:
+    """A formula with its indices below the line: `min_u`, `W_{jk}`."""
+    escaped = str(escape(formula))
+    return Markup(re.sub(r"_(?:\{(.*?)\}|(\w))", lambda found: f"<sub>{found[1] or found[2]}</sub>", escaped))
+
+
+def machine() -> str:
+    """What the page was made on."""
+    cores = f"{len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} CPU cores"
+    where = torch.cuda.get_device_name() if torch.cuda.is_available() else cores
+    return f"{where}, torch {torch.__version__}, Python {platform.python_version()}"
+
+
+def _panel(caption: str, picture: str, sound: str | None, before: str | None, span: Sequence[float] | None) -> Panel:
+    """JSON knows no tuples."""
+    return Panel(caption, picture, sound, before, (span[0], span[1]) if span else None)
+
+
+def _small(picture: str, side: int = 240) -> str:
+    """A picture as a data URL, made small."""
+    image = Image.open(io.BytesIO(base64.b64decode(picture.partition(",")[2]))).convert("RGB")
+    image.thumbnail((side, side))
+    return webp(image, quality=75)

@@ -1,0 +1,115 @@
+"""What Lightning tells of a test becomes a page, and a few lines for the terminal."""
+
+import logging
+import math
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from tavtorch.lab.data.batches import Batch, alone
+from tavtorch.lab.page import Section, label, number, whats
+from tavtorch.lab.panels import Panel, plot
+from tavtorch.lab.task import Row, Task, averages
+
+log = logging.getLogger(__name__)
+
+
+class Report(L.Callback):
+    """Writes `report.html` when a test ends.
+
+    Args:
+        folder: of the page.
+        section: what the page says of the run, see `Section`; scores and panels are added.
+        show: `show(output, batch)` gives the panels of an item, which comes as a batch of one.
+        items: how many are shown, from all over the set.
+    """
+
+    def __init__(
+        self, folder: str, *, section: dict[str, Any], show: Callable[[Any, Batch], list[Panel]], items: int = 2
+    ) -> None:
+        self.folder, self.section, self.show, self.items = Path(folder), section, show, items
+        self.history: list[dict[str, float]] = []
+        self.exhibits: list[tuple[str, list[Panel]]] = []
+        self.begun = time.monotonic()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The learning curves travel in the checkpoint, so that a run that goes on shows them from its start."""
+        return {"history": self.history}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.history = state["history"]
+
+    def on_train_epoch_end(self, trainer: L.Trainer, task: L.LightningModule) -> None:
+        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        rate = trainer.optimizers[0].param_groups[0]["lr"]
+        self.history.append({"epoch": trainer.current_epoch + 1, "learning rate": rate, **metrics})
+
+    def on_test_start(self, trainer: L.Trainer, task: L.LightningModule) -> None:
+        self.exhibits = []
+
+    def on_test_batch_end(
+        self, trainer: L.Trainer, task: L.LightningModule, output: Any, batch: Batch, index: int, *_: int
+    ) -> None:
+        due = math.ceil(self.items * (index + 1) / sum(trainer.num_test_batches))
+        for i, name in enumerate(batch.get("name", ())):
+            if trainer.is_global_zero and len(self.exhibits) < due:
+                self.exhibits.append((name, self.show(alone(output, i), alone(batch, i))))
+
+    def on_test_end(self, trainer: L.Trainer, task: L.LightningModule) -> None:
+        assert isinstance(task, Task)
+        if trainer.is_global_zero:
+            table, average = summary(task.rows, task.average), task.average.__name__
+            section = Section(
+                **self.section,
+                seconds=time.monotonic() - self.begun,
+                average=average,
+                table=table,
+                rows=task.rows,
+                errors=task.errors,
+                curves=curves(self.history) if len(self.history) > 1 else None,
+                exhibits=self.exhibits,
+            )
+            section.write(self.folder)
+            log.info("\n%s\n\nreport: %s", as_text(table, average), self.folder / "report.html")
+
+
+def summary(rows: Sequence[Row], average: Callable[[Any], Any] = np.median) -> dict[str, dict[str, float]]:
+    """Averages over the items: `{"si_sdr": {"vocals": …}, …}` from columns named `vocals/si_sdr`."""
+    table: dict[str, dict[str, float]] = {}
+    for column, value in averages(rows, average).items():
+        what, _, measure = column.rpartition("/")
+        table.setdefault(measure, {})[what] = value
+    return table
+
+
+def as_text(table: dict[str, dict[str, float]], average: str) -> str:
+    """The averages for a terminal."""
+    columns = whats(table)
+    lines = [f"{average:24}" + "".join(f"{column:>16}" for column in columns)]
+    for measure, values in table.items():
+        cells = (number(values[column], measure) if column in values else "" for column in columns)
+        lines.append(f"{label(measure):24}" + "".join(f"{cell:>16}" for cell in cells))
+    return "\n".join(lines)
+
+
+def curves(history: Sequence[dict[str, float]]) -> str:
+    """Losses and learning rate over the epochs, as a data URL."""
+    with matplotlib.rc_context({"axes.spines.top": False, "axes.spines.right": False}):
+        figure = Figure(figsize=(9, 3), layout="constrained")
+        left, right = figure.subplots(1, 2)
+    epochs = [record["epoch"] for record in history]
+    for name in ("train/loss", "val/loss"):
+        left.plot(epochs, [record.get(name, np.nan) for record in history], marker=".", label=name)
+    left.set(xlabel="epoch", ylabel="loss")
+    left.xaxis.get_major_locator().set_params(integer=True)
+    right.xaxis.get_major_locator().set_params(integer=True)
+    left.legend(frameon=False)
+    right.semilogy(epochs, [record["learning rate"] for record in history], marker=".", color="tab:green")
+    right.set(xlabel="epoch", ylabel="learning rate")
+    return plot(figure)

@@ -1,0 +1,312 @@
+import math
+
+import pytest
+import skimage.data
+import torch
+
+from tavtorch import Stop, inpaint_harmonic, inpaint_patches
+from tavtorch.image.patches.nearest import (
+    copies,
+    describe,
+    describe_targets,
+    list_patches,
+    nearer,
+    nearest,
+    principal_components,
+)
+
+METHODS = ["random", "priority", "multiscale", "turned"]
+
+
+def box(h, w, top, left, height, width, b=1):
+    hole = torch.zeros(b, 1, h, w, dtype=torch.bool)
+    hole[..., top : top + height, left : left + width] = True
+    return hole
+
+
+def photo(h=64, w=72, **kind):
+    pixels = torch.from_numpy(skimage.data.coffee()[100 : 100 + 2 * h : 2, 150 : 150 + 2 * w : 2].copy())
+    return pixels.movedim(-1, 0)[None].to(**kind) / 255
+
+
+def psnr(value, truth, hole):
+    return -10 * (value - truth).square()[hole.expand_as(truth)].mean().log10().item()
+
+
+def fill(image, hole, method="multiscale", **options):
+    return inpaint_patches(image, hole, method=method, generator=torch.Generator().manual_seed(0), **options)
+
+
+# truth
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_pattern_is_continued_exactly(method, device, dtype):
+    y, x = torch.meshgrid(torch.arange(40), torch.arange(48), indexing="ij")
+    tiles = torch.stack(((x // 3 + y // 3) % 2, x % 4 // 2)).to(dtype=dtype, device=device)[None]
+    found = fill(tiles, box(40, 48, 12, 14, 13, 15).to(device), method)
+    assert found.value.dtype == dtype and found.converged.all()
+    assert torch.equal(found.value, tiles) or method == "random"
+
+
+@pytest.mark.parametrize("margin", [6, 12])
+def test_what_is_in_the_picture_twice_comes_back(margin):
+    image = photo(96, 128)
+    n = 20 + 2 * margin
+    image[..., 40 : 40 + n, 71 : 71 + n] = image[..., 5 : 5 + n, 8 : 8 + n]
+    hole = box(96, 128, 5 + margin, 8 + margin, 20, 20)
+    assert torch.equal(fill(image, hole).value, image)
+
+
+def test_every_missing_pixel_is_a_copy_of_a_usable_one():
+    image = torch.arange(40.0 * 44).reshape(1, 1, 40, 44) / 1000
+    hole, exclude = box(40, 44, 10, 12, 12, 12), box(40, 44, 0, 0, 40, 10)
+    for method in METHODS:
+        value = fill(image, hole, method, exclude=exclude).value
+        assert torch.isin(value[hole], image[~hole & ~exclude]).all()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_known_pixels_are_kept_to_the_bit_and_missing_ones_do_not_count(method):
+    image, hole = photo(), box(64, 72, 20, 0, 14, 17)
+    value = fill(image, hole, method).value
+    assert torch.equal(value[~hole.expand_as(image)], image[~hole.expand_as(image)])
+    assert torch.equal(fill(image.masked_fill(hole, torch.nan), hole, method).value, value)
+
+
+def test_an_empty_hole_gives_the_image_back():
+    image, hole = photo(), torch.zeros(1, 1, 64, 72, dtype=torch.bool)
+    for method in (*METHODS, "auto"):
+        found = fill(image, hole, method)
+        assert torch.equal(found.value, image) and found.iterations.item() == 0 and found.converged.all()
+
+
+def test_an_edge_goes_on():
+    x = torch.arange(64.0).expand(64, 64)
+    for angle in (0.0, 0.3, 1.1):
+        side = ((x - 31.5) * math.cos(angle) + (x.T - 31.5) * math.sin(angle)).sigmoid()[None, None]
+        hole = box(64, 64, 22, 22, 20, 20)
+        wrong = ((fill(side, hole).value > 0.5) != (side > 0.5)).sum() / 20
+        assert wrong < 0.5, angle
+
+
+@pytest.mark.parametrize("method", ["multiscale", "turned"])
+def test_an_arc_goes_on_by_its_mirror_images(method):
+    y, x = torch.meshgrid(*(2 * [torch.arange(128.0) - 63.5]), indexing="ij")
+    hole = box(128, 128, 52, 52, 24, 24)
+    for angle in (0.0, 2.0):
+        away = (torch.hypot(x - 45 * math.cos(angle), y - 45 * math.sin(angle)) - 45)[None, None]
+
+        def misplaced(method, away=away):
+            """Area on the wrong side, over the length of the arc."""
+            wrong = (fill((away / 0.7).sigmoid(), hole, method).value > 0.5) != (away > 0)
+            return wrong.sum() / (hole & (away.abs() < 0.5)).sum()
+
+        assert misplaced(method) < 1.2 < misplaced("priority"), angle
+
+
+def test_a_junction_goes_on():
+    y, x = torch.meshgrid(*(2 * [torch.arange(96.0) - 47.5]), indexing="ij")
+    bar, stem = (y + 0.3 * x)[None, None], (x - 0.2 * y)[None, None]
+    hole = box(96, 96, 36, 36, 24, 24)
+    levels = torch.where(bar < 0, 0.0, torch.where(stem < 0, 0.5, 1.0))
+    assert ((fill(levels, hole).value - levels).abs() > 0.2).sum() / 36 < 1.5  # 36 pixels of edges in the hole
+
+
+@pytest.mark.parametrize("rim", [0, 3, -1, -2])
+def test_what_was_pasted_is_removed(rim):
+    """A hole that is exact, larger, or that leaves a rim of the object, which `dilate` takes along."""
+    truth, (y, x) = photo(96, 100), torch.meshgrid(torch.arange(96.0), torch.arange(100.0), indexing="ij")
+    away = torch.hypot(x - 52, y - 45)[None, None]
+    image = torch.where(away < 13, torch.tensor([0.0, 1.0, 0.2])[:, None, None], truth)
+    value = fill(image, away < 13 + rim, dilate=max(0, -rim)).value
+    green = value[:, 1] - value[:, 0] > 0.5
+    assert not green.any() and psnr(value, truth, away < 13) > 12.5
+
+
+# optimality
+
+
+def search(size=5):
+    image, hole = photo(48, 48), box(48, 48, 18, 20, 10, 9)
+    patches = list_patches(hole, ~hole, size)
+    bases = principal_components(image.masked_fill(hole, 0), patches)
+    features = describe(image.masked_fill(hole, 0), patches, bases)
+    return image, hole, patches, features, describe_targets(image, patches, bases)
+
+
+def test_sources_are_whole_and_targets_are_not():
+    hole = box(30, 31, 10, 11, 5, 6)
+    patches = list_patches(hole, ~hole, 5)
+    windows = torch.nn.functional.unfold(hole.float(), 5).any(1)[0].reshape(26, 27)
+    assert windows.sum() == len(patches.targets) and (~windows).sum() == len(patches.sources)
+    y, x = patches.targets // 31 - 2, patches.targets % 31 - 2
+    assert windows[y, x].all()
+
+
+def test_the_exact_search_finds_the_least_distance():
+    _, _, patches, features, wanted = search()
+    match, distance = nearest(wanted, patches.sources, features[patches.sources])
+    every = torch.cdist(wanted, features[patches.sources])
+    torch.testing.assert_close(distance.sqrt(), every.amin(1), rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close((features[match] - wanted).norm(dim=1), every.amin(1), rtol=1e-3, atol=1e-3)
+
+
+def test_components_are_the_patches_seen_from_another_side():
+    image, _, patches, features, _ = search(size=3)  # 27 numbers, 24 of them kept
+    windows = torch.nn.functional.unfold(image, 3)[0].mT.reshape(46, 46, -1)
+    at = patches.sources[::50]
+    around = windows[at // 48 - 1, at % 48 - 1]
+    torch.testing.assert_close(torch.cdist(features[at], features[at]), torch.cdist(around, around), atol=0.1, rtol=0.1)
+
+
+def test_searching_likely_places_comes_near_to_searching_everywhere():
+    _, _, patches, features, wanted = search()
+    least = nearest(wanted, patches.sources, features[patches.sources])[1].sum()
+    match, generator, before = torch.arange(48 * 48), torch.Generator().manual_seed(0), torch.inf
+    for _ in range(8):
+        found, distance = nearer(wanted, features, patches, match, generator)
+        match[patches.targets] = found
+        assert patches.is_source[found].all() and distance.sum() <= before
+        before = distance.sum()
+    assert least * 0.999 <= before < 1.3 * least
+
+
+def test_priority_follows_the_edge_and_chance_does_not():
+    x = torch.arange(64.0).expand(64, 64)
+    step = (x > 31).float()[None, None]
+    hole = box(64, 64, 12, 22, 40, 20)
+    errors = [(fill(step, hole, method).value - step).abs().sum() / 40 for method in ("priority", "random")]
+    assert errors[0] == 0 < errors[1]
+
+
+# symmetry
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_colours_may_be_scaled_and_moved(method):
+    image, hole = photo(dtype=torch.float64), box(64, 72, 20, 30, 16, 17)
+    value = fill(image, hole, method).value
+    torch.testing.assert_close(fill(4 * image - 1, hole, method).value, 4 * value - 1)
+
+
+def test_a_generator_makes_it_reproducible():
+    image, hole = photo(), box(64, 72, 20, 30, 16, 17)
+    one, again, other = (
+        inpaint_patches(image, hole, method="random", generator=torch.Generator().manual_seed(k)).value
+        for k in (1, 1, 2)
+    )
+    assert torch.equal(one, again) and not torch.equal(one, other)
+
+
+# batch
+
+
+@pytest.mark.parametrize("method", [*METHODS, "auto"])
+def test_alone_is_together_and_nothing_is_edited(method):
+    image = torch.cat(
+        (photo(96, 100), photo(96, 100).flip(-1), photo(96, 100).mT[..., :96, :96].repeat(1, 1, 1, 2)[..., :100])
+    )
+    hole = torch.cat((box(96, 100, 30, 30, 30, 33), box(96, 100, 10, 0, 3, 90), box(96, 100, 50, 60, 12, 40)))
+    before = image.clone()
+    together = fill(image, hole, method)
+    for i in range(3):
+        alone = fill(image[i : i + 1], hole[i : i + 1], method)
+        for one, all_ in zip(alone, together, strict=True):
+            assert torch.equal(one[0], all_[i])
+    assert torch.equal(image, before)
+
+
+def test_large_and_small_holes_are_searched_in_one_batch(monkeypatch):
+    monkeypatch.setattr("tavtorch.image.patches.nearest.EXACT", 100_000)
+    image = torch.cat((photo(96, 100), photo(96, 100).flip(-1)))
+    hole = torch.cat((box(96, 100, 30, 30, 30, 33), box(96, 100, 40, 40, 3, 3)))
+    together = fill(image, hole)
+    for i in range(2):
+        assert torch.equal(fill(image[i : i + 1], hole[i : i + 1]).value[0], together.value[i])
+
+
+# gradient
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_gradient_goes_to_the_pixels_that_were_copied(method):
+    image, hole = torch.rand(1, 1, 16, 16, dtype=torch.float64, requires_grad=True), box(16, 16, 6, 6, 3, 3)
+    assert torch.autograd.gradcheck(lambda u: fill(u, hole, method, size=3).value, image, fast_mode=True)
+    (slope,) = torch.autograd.grad(fill(image, hole, method, size=3).value[hole].sum(), image)
+    assert slope.sum() == 9 and slope[hole].eq(0).all()
+
+
+# options
+
+
+def test_a_grown_hole_forgets_the_rim():
+    image, hole = photo(), box(64, 72, 24, 30, 12, 12)
+    image[..., 23:37, 29:43] = 2.0  # the object is a pixel larger than the hole
+    value = fill(image, hole, dilate=1).value
+    assert value[..., 23:37, 29:43].max() <= 1.0
+    assert torch.equal(value[..., :23, :], image[..., :23, :])
+
+
+def test_thin_holes_are_filled_smoothly_and_wide_ones_by_patches():
+    image = torch.cat((photo(), photo()))
+    hole = torch.cat((box(64, 72, 30, 5, 3, 60), box(64, 72, 20, 20, 20, 20)))
+    value = fill(image, hole, "auto").value
+    torch.testing.assert_close(value[:1], inpaint_harmonic(image[:1], hole[:1], order=2).value)
+    assert torch.equal(value[1:], fill(image[1:], hole[1:]).value)
+
+
+def test_no_steps_still_fill_the_hole():
+    image, hole = photo(), box(64, 72, 24, 30, 12, 12)
+    assert torch.isin(fill(image, hole, stop=Stop(max_iter=0)).value[:, :1][hole], image[:, :1][~hole]).all()
+
+
+# reference
+
+
+def test_copies_keep_the_texture_that_diffusion_loses():
+    brick = torch.from_numpy(skimage.data.brick()[100:228, 100:228].copy())[None, None] / 255
+    hole = box(128, 128, 40, 44, 34, 30)
+    smooth, copied = inpaint_harmonic(brick, hole).value, fill(brick, hole).value
+
+    def energy(u):
+        return (u.diff(dim=-1)[..., :-1, :].square() + u.diff(dim=-2)[..., :-1].square())[hole[..., :-1, :-1]].sum()
+
+    assert energy(smooth) < 0.4 * energy(brick) < 0.7 * energy(copied) < 1.3 * energy(brick)
+    assert psnr(copied, brick, hole) > psnr(smooth, brick, hole)
+
+
+def test_copies_by_index():
+    image = torch.rand(2, 3, 4, 5)
+    index = torch.randint(20, (2, 20))
+    expected = torch.stack([u.flatten(1)[:, i].reshape(3, 4, 5) for u, i in zip(image, index, strict=True)])
+    assert torch.equal(copies(image, index), expected)
+
+
+# errors
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"method": "best"}, "method: expected one of random, priority, multiscale, turned or auto"),
+        ({"size": 4}, "size: expected an odd number"),
+        ({"size": 1}, "size: expected an odd number"),
+        ({"size": 31}, "size: expected at most the 24 pixels"),
+        ({"dilate": -1}, "dilate"),
+        ({"dilate": 100}, "hole: covers a whole image"),
+        ({"hole": torch.ones(1, 1, 24, 30, dtype=torch.bool)}, "hole: covers a whole image"),
+        ({"hole": torch.zeros(1, 1, 24, 31, dtype=torch.bool)}, "hole: expected a bool mask"),
+        ({"hole": torch.zeros(1, 1, 24, 30)}, "hole: expected a bool mask"),
+        ({"hole": (torch.arange(30) % 5 == 0).expand(1, 1, 24, 30)}, "hole: leaves no whole patch"),
+        ({"exclude": torch.ones(1, 1, 24, 30, dtype=torch.bool)}, "hole: leaves no whole patch"),
+        ({"exclude": torch.ones(1, 1, 24, 29, dtype=torch.bool)}, "exclude: expected a bool mask"),
+        ({"image": torch.full((1, 2, 24, 30), torch.nan)}, "image: some pixels are NaN"),
+        ({"image": torch.zeros(1, 2, 24, 30, dtype=torch.uint8)}, "image: expected floating point"),
+        ({"image": torch.zeros(0, 2, 24, 30), "hole": torch.zeros(0, 1, 24, 30, dtype=torch.bool)}, "image"),
+    ],
+)
+def test_what_is_wrong_is_named(change, message):
+    arguments = {"image": torch.rand(1, 2, 24, 30), "hole": box(24, 30, 8, 8, 5, 5), **change}
+    with pytest.raises(ValueError, match=message):
+        inpaint_patches(**arguments)

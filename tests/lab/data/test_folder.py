@@ -1,0 +1,107 @@
+import pytest
+import torch
+
+from tavtorch.lab.data.files import Picture, write_audio, write_picture
+from tavtorch.lab.data.folder import PICTURE, RECORDING, Files, Folder, holed
+
+
+def fill(root, *names):
+    for name in names:
+        write_audio(root / name, 0.1 * torch.randn(1, 800), 8000)
+
+
+def names(files):
+    return [files[i]["name"] for i in range(len(files))]
+
+
+def test_a_folder_with_its_sub_folders(tmp_path):
+    fill(tmp_path, "b.wav", "a.flac", "live/b.wav")
+    (tmp_path / "notes.txt").touch()
+    assert names(Files(tmp_path, RECORDING)) == ["a", "b", "live/b"]
+
+
+def test_one_file(tmp_path):
+    fill(tmp_path, "a.wav", "b.wav")
+    item = Files(tmp_path / "b.wav", RECORDING)[0]
+    assert item["name"] == "b"
+    assert item["inputs"]["wave"].shape == (1, 1, 800)
+    assert item["inputs"]["sample_rate"] == 8000
+
+
+def test_names_that_differ_in_their_suffix_keep_it(tmp_path):
+    fill(tmp_path, "a.wav", "a.mp3", "b.wav")
+    assert names(Files(tmp_path, RECORDING)) == ["a.mp3", "a.wav", "b"]
+
+
+def test_done_ones_are_left_out(tmp_path):
+    fill(tmp_path, "in/a.wav", "in/b.wav", "in/c.wav")
+    (tmp_path / "out/a").mkdir(parents=True)
+    fill(tmp_path, "out/b.flac")
+    assert names(Files(tmp_path / "in", RECORDING, tmp_path / "out")) == ["c"]
+    folder = Folder(str(tmp_path / "in"), RECORDING, results=str(tmp_path / "out"), overwrite=True)
+    folder.setup("predict")
+    assert names(folder.files) == ["a", "b", "c"]
+
+
+def test_a_bad_file_is_an_item_with_an_error(tmp_path):
+    fill(tmp_path, "a.wav")
+    (tmp_path / "b.wav").write_text("la la la")
+    assert "b.wav: not a recording" in Files(tmp_path, RECORDING)[1]["error"]
+
+
+def test_pictures_of_one_size_go_together(tmp_path):
+    for name, size in {"a.png": (4, 5), "b.jpg": (4, 5), "c.png": (3, 3), "d.png": (4, 5)}.items():
+        write_picture(tmp_path / name, Picture(torch.rand(3, *size)))
+    (tmp_path / "e.png").write_text("no picture")
+    folder = Folder(str(tmp_path), PICTURE, batch_size=2)
+    folder.setup("predict")
+    batches = list(folder.predict_dataloader())
+    assert [batch.get("name", []) for batch in batches] == [["a", "b"], ["d"], ["c"], []]
+    assert batches[0]["inputs"]["image"].shape == (2, 3, 4, 5)
+    assert [file["suffix"] for file in batches[0]["file"]] == [".png", ".jpg"]
+    assert "e.png: not a picture" in batches[3]["errors"]["e"]
+
+
+def test_a_hole_is_transparent_or_painted_or_in_a_mask(tmp_path):
+    hole = torch.zeros(1, 4, 5)
+    hole[:, 1:3, 2] = 1
+    yellow = torch.tensor([1.0, 1.0, 0.0])[:, None, None]
+    write_picture(tmp_path / "clear.png", Picture(torch.rand(3, 4, 5), 1 - hole))
+    write_picture(tmp_path / "painted.png", Picture(torch.where(hole > 0, yellow, 0.5 * torch.rand(3, 4, 5))))
+    write_picture(tmp_path / "masks/painted.png", Picture(hole))
+    for name, media in {
+        "clear": holed(),
+        "painted": holed(color=[1, 1, 0], tolerance=0.05),
+        "painted.png": holed(holes=str(tmp_path / "masks")),
+        "clear.png": holed(holes=str(tmp_path / "masks/painted.png")),
+    }.items():
+        item = Files((tmp_path / name).with_suffix(".png"), media)[0]
+        assert torch.equal(item["inputs"]["hole"], hole[None] > 0)
+        assert item["inputs"]["image"].shape == (1, 3, 4, 5) and item["file"]["alpha"] is None
+
+
+def test_a_picture_whose_hole_nobody_told(tmp_path):
+    write_picture(tmp_path / "a.png", Picture(torch.rand(3, 4, 5)))
+    write_picture(tmp_path / "masks/b.png", Picture(torch.rand(1, 4, 5)))
+    write_picture(tmp_path / "mask.png", Picture(torch.rand(1, 4, 4)))
+    assert "no pixel is transparent" in Files(tmp_path / "a.png", holed())[0]["error"]
+    assert "no mask of this name" in Files(tmp_path / "a.png", holed(holes=str(tmp_path / "masks")))[0]["error"]
+    assert "another size" in Files(tmp_path / "a.png", holed(holes=str(tmp_path / "mask.png")))[0]["error"]
+
+
+# errors
+
+
+def test_no_such_folder(tmp_path):
+    with pytest.raises(ValueError, match="data.root.*does not exist"):
+        Files(tmp_path / "nowhere", RECORDING)
+
+
+def test_no_recording_in_it(tmp_path):
+    with pytest.raises(ValueError, match="data.root: no recording"):
+        Files(tmp_path, RECORDING)
+
+
+def test_a_folder_has_no_truth(tmp_path):
+    with pytest.raises(ValueError, match="run=predict"):
+        Folder(str(tmp_path), RECORDING).setup("test")

@@ -1,0 +1,47 @@
+"""Generated pictures: seeded, of the size asked for, with masks and starts that belong to them."""
+
+import pytest
+import torch
+
+from tavtorch import fill
+from tavtorch.lab.data.synthetic.shapes import bays, crowds, disks, stars
+
+MAKERS = [disks, stars, bays, crowds]
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_shapes_and_reproduction(make):
+    scene, again, other = (make(2, 96, generator=seeded(seed)) for seed in (0, 0, 1))
+    objects = scene.truth.shape[1]
+    assert scene.image.shape == (2, 1, 96, 96) and scene.truth.shape == (2, objects, 96, 96)
+    assert scene.points.shape[:2] == (2, objects) and scene.points.shape[-1] == 2
+    assert all(torch.equal(one, two) for one, two in zip(scene, again, strict=True))
+    assert not torch.equal(scene.image, other.image)
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_objects_are_bright_and_whole_and_start_inside_of_the_picture(make):
+    scene = make(3, 128, generator=seeded())
+    found = scene.truth.any(1, keepdim=True)
+    assert scene.image[found].mean() > scene.image[~found].mean() + 0.3
+    assert (scene.truth.flatten(2).sum(2) > 30).all()
+    assert scene.points.min() >= 0 and scene.points.max() <= 127
+    assert (fill(scene.points, (128, 128)) & scene.truth).sum() > 0.9 * scene.truth.sum()
+
+
+def test_noise_is_as_strong_as_asked():
+    clean, noisy = (disks(2, 128, noise=noise, generator=seeded()) for noise in (0.0, 0.3))
+    assert (noisy.image - clean.image).std().item() == pytest.approx(0.3, rel=0.05)
+
+
+def test_a_crowd_touches_without_overlap_in_uneven_light():
+    scene = crowds(2, 256, generator=seeded())
+    assert (scene.truth.sum(1) <= 1).all()
+    gaps = ~scene.truth.any(1)
+    assert 0.1 < gaps.float().mean() < 0.4
+    brightness = (scene.image * scene.truth).sum((2, 3)) / scene.truth.sum((2, 3))
+    assert brightness.amax() > 1.8 * brightness.amin()

@@ -1,0 +1,162 @@
+import numpy as np
+import pytest
+import torch
+from lightning.fabric.utilities.data import _set_sampler_epoch
+from torch.utils.data import DataLoader
+
+from tavtorch.lab.data.songs import Form, HeldSong
+from tavtorch.lab.data.stems import Draws, Excerpts, Remix, Stems, Whole
+
+FORM = Form(sample_rate=1000)
+
+
+def made_song(name, seconds=5.0, level=1.0, channels=1):
+    wave = torch.randn(2, channels, round(1000 * seconds))
+    return HeldSong(name, {"vocals": level * wave[0], "drums": level * wave[1]}, 1000)
+
+
+# truth
+
+
+def test_an_excerpt_is_a_mixture_and_its_stems():
+    item = Excerpts([made_song("one")], FORM, seconds=0.5)[0]
+    assert item["truth"].shape == (2, 1, 500)
+    torch.testing.assert_close(item["inputs"]["wave"], item["truth"].sum(0))
+
+
+def test_stems_stay_together_without_remixing():
+    song = HeldSong("ramp", dict.fromkeys(("vocals", "drums"), torch.arange(5000.0)[None]), 1000)
+    truth = Excerpts([song], FORM, seconds=0.5)[7]["truth"]
+    assert torch.equal(truth[0], truth[1])
+
+
+def test_remixing_takes_stems_from_several_songs():
+    songs = [made_song(str(level), level=level) for level in (0.01, 1.0)]
+    excerpts = Excerpts(songs, FORM, seconds=0.5, remix=Remix(across=1.0, gain=0.0))
+    levels = torch.stack([excerpts[i]["truth"].std(-1).flatten() for i in range(40)])
+    loud = levels > 0.1
+    assert (loud[:, 0] != loud[:, 1]).float().mean() == pytest.approx(0.5, abs=0.25)
+
+
+def test_gain_is_in_decibels():
+    rng = np.random.default_rng(0)
+    gains = torch.cat([Remix(gain=6.0)(torch.ones(2, 1, 1), rng).flatten() for _ in range(500)])
+    assert gains.log10().mul(20).abs().max() == pytest.approx(6, abs=0.1)
+
+
+def test_channels_change_places():
+    stereo = torch.tensor([[[1.0], [2.0]]])
+    swapped = Remix(gain=0.0, swap=1.0)(stereo, np.random.default_rng(0))
+    assert swapped.flatten().tolist() == [2, 1]
+
+
+def test_long_songs_come_more_often():
+    songs = [made_song("short", 1.0, 0.01), made_song("long", 9.0)]
+    excerpts = Excerpts(songs, FORM, seconds=0.5)
+    loud = sum(excerpts[i]["truth"].std() > 0.1 for i in range(200))
+    assert loud == pytest.approx(180, abs=15)
+
+
+def test_a_song_shorter_than_an_excerpt_ends_in_silence():
+    truth = Excerpts([made_song("one", 0.2)], FORM, seconds=0.5)[0]["truth"]
+    assert truth[..., 200:].abs().max() == 0
+
+
+def test_whole_songs():
+    song = made_song("one")
+    item = Whole([song], FORM)[0]
+    torch.testing.assert_close(item["inputs"]["wave"], item["truth"].sum(1))
+    assert item["name"] == "one"
+    assert item["inputs"]["sample_rate"] == 1000
+
+
+# reproduction
+
+
+def test_a_number_is_always_the_same_excerpt():
+    songs = [made_song("one"), made_song("two")]
+    draw = [Excerpts(songs, FORM, seconds=0.5, remix=Remix(), seed=3)[11]["truth"] for _ in range(2)]
+    assert torch.equal(*draw)
+
+
+def test_another_seed_is_another_excerpt():
+    songs = [made_song("one")]
+    draws = [Excerpts(songs, FORM, seconds=0.5, seed=seed)[11]["truth"] for seed in range(2)]
+    assert not torch.equal(*draws)
+
+
+def test_no_draw_comes_twice_over_epochs_and_processes():
+    seen = []
+    for epoch in range(3):
+        for rank in range(2):
+            draws = Draws(10, rank, 2)
+            draws.set_epoch(epoch)
+            assert len(list(draws)) == len(draws)
+            seen += list(draws)
+    assert sorted(seen) == list(range(30))
+
+
+def test_lightning_tells_the_epoch():
+    loader = DataLoader(range(10), sampler=Draws(10), batch_size=2)
+    _set_sampler_epoch(loader, 4)
+    assert next(iter(loader.sampler)) == 40
+
+
+# the module
+
+
+def stems(**changes):
+    def excerpts(songs, form, **kind):
+        return Excerpts(songs, form, seconds=0.5, **kind)
+
+    return Stems(Form(), excerpts, **{"generated": 8, "batch_size": 4, "per_epoch": 16} | changes)
+
+
+def test_generated_songs_train_validate_and_test():
+    data = stems()
+    data.setup("fit")
+    data.setup("test")
+    assert len(data.train_dataloader()) == 4
+    assert next(iter(data.train_dataloader()))["truth"].shape == (4, 2, 1, 8000)
+    assert len(data.val_dataloader().dataset) == 2
+    batch = next(iter(data.test_dataloader()))
+    assert batch["truth"].shape == (1, 2, 1, 12 * 16000)
+    assert batch["name"] == ["made_2_0000"]
+
+
+def test_real_songs_beside_generated_ones(real_stems):
+    data = stems(root=str(real_stems), group=r"(mir_[a-z]+)_\d+", memory=0.0)
+    data.setup("fit")
+    singers = (
+        {name.rsplit("_", 1)[0] for name in names(data.train)},
+        {name.rsplit("_", 1)[0] for name in names(data.val)},
+    )
+    assert any(name.startswith("made") for name in names(data.train))
+    assert not any(name.startswith("made") for name in names(data.val))
+    assert not singers[0] & {singer for singer in singers[1] if singer.startswith("mir")}
+    assert data.train[0]["truth"].abs().max() > 0
+
+
+def names(excerpts):
+    return [song.name for song in excerpts.songs]
+
+
+# errors
+
+
+def test_more_devices_than_the_batch_can_feed(monkeypatch):
+    monkeypatch.setattr("tavtorch.lab.data.stems.place", lambda trainer: (0, 3))
+    data = stems()
+    data.setup("fit")
+    with pytest.raises(ValueError, match=r"data.batch_size: 4 .* 3 devices; try 3"):
+        data.train_dataloader()
+
+
+def test_nothing_to_learn_from():
+    with pytest.raises(ValueError, match="no song to learn from"):
+        stems(generated=0).setup("fit")
+
+
+def test_a_song_without_the_stem_that_the_network_wants():
+    with pytest.raises(ValueError, match="one: drums cannot be had from accompaniment"):
+        Excerpts([HeldSong("one", {"accompaniment": torch.zeros(1, 10)}, 10)], Form(stems=["drums"]))

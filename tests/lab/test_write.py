@@ -1,0 +1,197 @@
+from functools import partial
+
+import lightning as L
+import numpy as np
+import pytest
+import torch
+
+from tavtorch import Library, Stop, circle, fill, kass_force, recognise, segment, separate_components
+from tavtorch.audio.recognition import fingerprint_stream
+from tavtorch.image.splitting.split import Split
+from tavtorch.lab.data.batches import loader
+from tavtorch.lab.data.files import Picture, read_audio, read_picture, write_audio, write_picture
+from tavtorch.lab.data.folder import PICTURE, RECORDING, STREAM, Files, Folder, encircled
+from tavtorch.lab.task import Task
+from tavtorch.lab.write import (
+    Write,
+    write_answers,
+    write_components,
+    write_contours,
+    write_field,
+    write_image,
+    write_parts,
+    write_song,
+    write_stems,
+)
+
+
+def halves(wave, sample_rate):
+    return torch.stack((wave / 2, wave / 2), 1)
+
+
+def save(place, output, batch):
+    write_stems(place, output, batch, stems=["vocals", "rest"])
+
+
+@pytest.fixture
+def recordings(tmp_path):
+    for name in ("a.wav", "live/b.flac"):
+        write_audio(tmp_path / "in" / name, 0.1 * torch.randn(2, 8000), 8000)
+    return tmp_path / "in"
+
+
+def predict(root, folder, save=save, op=halves, media=RECORDING, **options):
+    callback, task = Write(str(folder), save), Task(op)
+    data = Folder(str(root), media, results=str(folder), **options)
+    trainer = L.Trainer(
+        accelerator="cpu", logger=False, enable_progress_bar=False, callbacks=[callback], enable_checkpointing=False
+    )
+    trainer.predict(task, data, return_predictions=False)
+    return callback.written, task.errors
+
+
+def test_one_file_a_stem(recordings, tmp_path):
+    assert predict(recordings, tmp_path / "out") == (2, {})
+    files = sorted(path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.wav"))
+    assert files == ["a/rest.wav", "a/vocals.wav", "live/b/rest.wav", "live/b/vocals.wav"]
+    wave, rate = read_audio(tmp_path / "out/a/vocals.wav")
+    assert rate == 8000
+    torch.testing.assert_close(wave, read_audio(recordings / "a.wav")[0] / 2)
+
+
+def test_one_file_a_component(recordings, tmp_path):
+    op = partial(separate_components, components=2, stop=Stop(max_iter=2))
+    assert predict(recordings, tmp_path / "out", write_components, op)[0] == 2
+    parts = [read_audio(tmp_path / "out/live/b" / f"component_{k}.wav")[0] for k in (1, 2)]
+    torch.testing.assert_close(sum(parts), read_audio(recordings / "live/b.flac")[0], atol=1e-3, rtol=0)
+
+
+def test_what_is_done_is_not_done_again(recordings, tmp_path):
+    predict(recordings, tmp_path / "out")
+    assert predict(recordings, tmp_path / "out") == (0, {})
+    (tmp_path / "out/a/vocals.wav").unlink()
+    (tmp_path / "out/a/rest.wav").unlink()
+    (tmp_path / "out/a").rmdir()
+    assert predict(recordings, tmp_path / "out") == (1, {})
+
+
+def test_a_bad_file_is_told_and_the_others_are_done(recordings, tmp_path):
+    (recordings / "c.wav").write_text("la la la")
+    written, errors = predict(recordings, tmp_path / "out")
+    assert written == 2
+    assert "c.wav: not a recording" in errors["c"]
+
+
+def test_a_result_that_cannot_be_told_leaves_whole_songs_only(recordings, tmp_path):
+    def dies_between_stems(place, output, batch):
+        if batch["name"] == ["a"]:
+            return save(place, output, batch)
+        return write_stems(place, output[:, :1], batch, stems=["vocals", "rest"])  # fails after the first stem
+
+    written, errors = predict(recordings, tmp_path / "out", dies_between_stems)
+    assert written == 1 and errors.keys() == {"live/b"}
+    assert sorted(path.name for path in (tmp_path / "out").rglob("*.wav")) == ["rest.wav", "vocals.wav"]
+    assert predict(recordings, tmp_path / "out")[0] == 1
+
+
+def test_a_place_that_cannot_be_written(recordings, tmp_path):
+    (tmp_path / "out").write_text("a file where the folder should be")
+    with pytest.raises(ValueError, match="cannot be written"):
+        predict(recordings, tmp_path / "out")
+
+
+def test_files_are_read_one_at_a_time(recordings):
+    batch = next(iter(loader(Files(recordings, RECORDING), (0, 1))))
+    assert batch["inputs"]["wave"].shape == (1, 2, 8000)
+
+
+# pictures
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Of four formats and depths and two sizes, one of them transparent."""
+    for name, picture in {
+        "a.png": Picture(torch.rand(3, 6, 8), torch.rand(1, 6, 8)),
+        "b.tif": Picture(torch.rand(1, 6, 8), None, 65535),
+        "deep/b.png": Picture(torch.rand(3, 6, 8), None, 65535),
+        "c.jpg": Picture(torch.full((3, 9, 7), 0.5)),
+        "c.png": Picture(torch.rand(1, 9, 7)),
+    }.items():
+        write_picture(tmp_path / "in" / name, picture)
+    return tmp_path / "in"
+
+
+def halved(image):
+    return image / 2
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_pictures_keep_their_format_depth_and_transparency(pictures, tmp_path, batch_size):
+    written = predict(pictures, tmp_path / "out", write_image, halved, PICTURE, batch_size=batch_size)
+    assert written == (5, {})
+    names = {path.relative_to(pictures) for path in pictures.rglob("*.*")}
+    assert {path.relative_to(tmp_path / "out") for path in (tmp_path / "out").rglob("*.*")} == names
+    for name in names:
+        before, after = read_picture(pictures / name), read_picture(tmp_path / "out" / name)
+        assert after.levels == before.levels
+        assert (after.image - before.image / 2).abs().max() < 0.6 / before.levels + 1e-6 + (
+            name.suffix == ".jpg"
+        ) * 0.05
+        assert (after.alpha is None) == (before.alpha is None)
+        assert before.alpha is None or torch.equal(after.alpha, before.alpha)
+
+
+def test_pictures_that_are_done_are_not_done_again(pictures, tmp_path):
+    again = {"save": write_image, "op": halved, "media": PICTURE}
+    predict(pictures, tmp_path / "out", **again)
+    (tmp_path / "out/c.jpg").unlink()
+    assert predict(pictures, tmp_path / "out", **again) == (1, {})
+
+
+def test_the_parts_of_a_split_are_two_pictures(pictures, tmp_path):
+    predict(pictures / "b.tif", tmp_path / "out", write_parts, lambda image: Split(image, 0 * image), PICTURE)
+    parts = {path.stem: read_picture(path).image for path in (tmp_path / "out/b").iterdir()}
+    assert torch.allclose(parts["structure"], read_picture(pictures / "b.tif").image, atol=1e-4)
+    assert torch.allclose(parts["texture"], torch.tensor(0.5), atol=1e-4)
+
+
+def test_a_force_is_an_array(pictures, tmp_path):
+    predict(pictures / "b.tif", tmp_path / "out", write_field, kass_force, PICTURE)
+    assert np.load(tmp_path / "out/b.npy").shape == (2, 6, 8)
+
+
+def test_a_contour_is_a_table_and_a_mask(tmp_path):
+    disk = fill(circle((16, 16), 8, 64), (33, 33))[0].float()
+    write_picture(tmp_path / "disk.png", Picture(disk))
+    predict(tmp_path / "disk.png", tmp_path / "out", write_contours, segment, encircled(n=80))
+    assert (read_picture(tmp_path / "out/disk/mask.png").image - disk).abs().mean() < 0.03
+    lines = (tmp_path / "out/disk/contour.csv").read_text().splitlines()
+    assert lines[0] == "x,y" and len(lines) == 81
+
+
+# music
+
+
+def test_songs_into_a_library_and_out_again(tmp_path, caplog):
+    songs = {name: 0.1 * torch.randn(1, 20 * 8000).cumsum(-1).diff(n=1) for name in ("one", "two")}
+    for name, wave in songs.items():
+        write_audio(tmp_path / f"in/{name}.wav", wave, 8000)
+    write_audio(tmp_path / "in/silence.wav", torch.zeros(1, 8000), 8000)
+    write_audio(tmp_path / "clip.wav", songs["two"][:, 5 * 8000 : 11 * 8000], 8000)
+    write_audio(tmp_path / "mix.wav", torch.cat((songs["two"], songs["one"]), 1), 8000)
+    write_audio(tmp_path / "noise.wav", torch.randn(1, 6 * 8000), 8000)
+    library = Library(tmp_path / "library.sqlite")
+    shelve = partial(write_song, library=library)
+    written, errors = predict(tmp_path / "in", tmp_path / "none", shelve, fingerprint_stream, STREAM)
+    assert written == 2 and "no peaks" in errors["silence"] and len(library) == 2
+    ask = {"save": write_answers, "op": partial(recognise, library=library), "media": RECORDING}
+    answers = {}
+    with caplog.at_level("INFO", "tavtorch"):
+        for name in ("clip", "mix", "noise"):
+            predict(tmp_path / f"{name}.wav", tmp_path / "out", **ask)
+            answers[name] = (tmp_path / f"out/{name}.csv").read_text().splitlines()
+    assert answers["clip"][0] == "name,offset,votes,score,accepted" and answers["clip"][1].startswith("two,4.99")
+    assert [line.split(",")[0] for line in answers["mix"]] == ["name", "two", "one"]
+    assert "clip: two from 0:05.0 on" in caplog.text and "mix: 0:00.0 to 0:2" in caplog.text
+    assert "noise: nothing that" in caplog.text or "but not surely" in caplog.text
