@@ -1,8 +1,7 @@
-"""Filling holes with copies of what is known: texture and structure go on, an object leaves no trace."""
+"""Filling holes with copies of known pixels: texture and structure continue, and an object is removed."""
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import torch
 from jaxtyping import Shaped
@@ -11,14 +10,15 @@ from torch import Generator, Tensor
 from tavtorch.image.check import check_hole, check_image
 from tavtorch.image.patches.greedy import fill_greedily
 from tavtorch.image.patches.multiscale import fill_multiscale
-from tavtorch.image.patches.nearest import copies, dilated, list_patches
+from tavtorch.image.patches.nearest import list_patches
+from tavtorch.image.patches.pixels import choose, copy_pixels, dilated
 from tavtorch.image.restoration.harmonic import inpaint_harmonic
 from tavtorch.solve import Solution, Stop
 
 THIN = 4
-"""Pixels of a hole's inscribed radius up to which a smooth filling is nearer to the truth than any copy."""
+"""Inscribed radius of a hole, in pixels, up to which a smooth filling is closer to the truth than copies."""
 
-FILLS: dict[str, Callable[..., Solution]] = {
+METHODS: dict[str, Callable[..., Solution]] = {
     "random": partial(fill_greedily, in_order=False),
     "priority": partial(fill_greedily, in_order=True),
     "multiscale": partial(fill_multiscale, turned=False),
@@ -37,35 +37,37 @@ def inpaint_patches(
     generator: Generator | None = None,
     stop: Stop | None = None,
 ) -> Solution:
-    """Fill each missing pixel with a copy of a known one, so that every patch in the hole looks like one elsewhere.
+    """Fill each missing pixel with a copy of a known one, so that every patch in the hole looks like a known patch.
 
-        u(p) = image(φ(p)) in the hole,        φ(p) from the squared distance of the patches about p and φ(p)
+        u(p) = image(φ(p)) in the hole,        φ chosen by the squared distance of the patches about p and φ(p)
 
-    - `"random"`: from a random pixel of the hole's border inwards, each patch from the one most like its known part.
-    - `"priority"`: the same, where edges run in and most is known first.
+    - `"random"`: from the border of the hole inwards, in random order; each patch is completed by the one most similar
+      to its known part.
+    - `"priority"`: the same, first where edges run into the hole and most of the patch is known.
     - `"multiscale"`: all patches of the hole together, from coarse to fine, until they agree: see `fill_multiscale`.
-    - `"turned"`: the same, from patches that are mirrored or turned by quarters as well: for what is round.
-    - `"auto"`: multiscale, but `inpaint_harmonic` of order 2 where the hole is nowhere wider than 2 x 4 pixels: there
-      copies lose 3 to 4 dB.
+    - `"turned"`: the same, with patches mirrored and turned by quarters as well: for round structures.
+    - `"auto"`: `inpaint_harmonic` of order 2 for images whose hole is nowhere wider than 8 pixels, where copies lose 3
+      to 4 dB; otherwise `"multiscale"`.
 
-    The gradient with respect to the image is that of the copies, φ held: exact almost everywhere, since φ is piecewise
-    constant; there is none with respect to the hole, nor to what the image has in it.
+    The gradient with respect to the image is that of the copies with φ held fixed: exact almost everywhere, since φ is
+    piecewise constant. There is none with respect to the hole, nor to the values of the image in it.
 
     Args:
-        image: `(b, c, h, w)`; what it has in the hole does not count, and may be NaN.
+        image: `(b, c, h, w)`; its values in the hole do not count, and may be NaN.
         hole: `(b, 1, h, w)`, True where the image is missing.
         method: see above.
-        size: pixels a side of a patch, odd; more follows larger structures, and finds fewer like them.
+        size: side of a patch in pixels, odd. More follows larger structures, and finds fewer similar patches.
         exclude: `(b, 1, h, w)`, True on pixels that are kept but never copied.
-        dilate: pixels by which the hole grows first: the rim of an object that the hole just misses grows back into it.
-        generator: of the random order and tries; an image gets the same ones in any batch.
-        stop: greedy methods: `gap` is the share of the hole still missing (left 0 if it ends before), by default none.
-            Multiscale: `gap` is the root mean square of the last change, over that of the known pixels about their
-            mean, and a step searches and votes once; `max_iter` holds for each resolution, the finest takes 2 at most.
-            Default: `Stop(tol=0.01, max_iter=10, every=1)`; textures rarely come to rest before.
+        dilate: pixels by which the hole is grown first. Where the hole is a little smaller than the object to remove,
+            the object's rim would otherwise be continued.
+        generator: of the random order and candidates; an image gets the same ones in any batch.
+        stop: greedy methods: `gap` is the share of the hole still missing, where the value is 0; by default the whole
+            hole is filled. Multiscale: a step is one search and one vote, `gap` the root mean square of the last
+            change over that of the known pixels about their mean; `max_iter` holds for each resolution, the finest
+            takes 2 at most. Default: `Stop(tol=0.01, max_iter=10, every=1)`; textures rarely converge before.
 
     Returns:
-        A `Solution` with the filled image; known pixels outside of the grown hole are those of `image` to the bit.
+        A `Solution` with the filled image; known pixels outside the grown hole are those of `image` to the bit.
 
     Source: Criminisi, Pérez & Toyama, IEEE TIP 13(9), 2004, doi:10.1109/TIP.2004.833105; Wexler, Shechtman & Irani,
     IEEE TPAMI 29(3), 2007, doi:10.1109/TPAMI.2007.60; Newson, Almansa, Gousseau & Pérez, IPOL 7, 2017,
@@ -76,55 +78,78 @@ def inpaint_patches(
     >>> torch.equal(inpaint_patches(stripes, hole).value, stripes)
     True
     """
-    if method not in (*FILLS, "auto"):
-        raise ValueError(f"method: expected one of {', '.join(FILLS)} or auto, got {method!r}.")
+    if method not in (*METHODS, "auto"):
+        raise ValueError(f"method: expected one of {', '.join(METHODS)} or auto, got {method!r}.")
     check_hole(hole, image)
     if not isinstance(dilate, int) or dilate < 0:
         raise ValueError(f"dilate: expected a whole number of pixels >= 0, got {dilate}.")
+    if exclude is None:
+        exclude = torch.zeros_like(hole)
+    _check_options(size, exclude, hole)
     hole = dilated(hole, dilate)
     check_hole(hole, image)
     known = torch.where(hole, 0, image)
     check_image(known)
-    if method == "auto":
-        return _by_width(known, hole, size=size, exclude=exclude, generator=generator, stop=stop)
-    usable = _check_sources(hole, size, exclude)
+    fill_by_copies = partial(
+        _fill_by_copies,
+        known,
+        fill=METHODS["multiscale" if method == "auto" else method],
+        size=size,
+        exclude=exclude,
+        generator=generator,
+        stop=stop,
+    )
+    return _fill_by_width(known, hole, fill_by_copies) if method == "auto" else fill_by_copies(hole)
+
+
+def _fill_by_width(known: Tensor, hole: Tensor, fill_by_copies: Callable[[Tensor], Solution]) -> Solution:
+    """Images whose hole is thin are filled smoothly, the others by copies."""
+    is_thin = dilated(~hole, THIN).flatten(1).all(1)
+    is_wide = ~is_thin[:, None, None, None]
+    smooth = inpaint_harmonic(known, hole & ~is_wide, order=2)
+    if bool(is_thin.all()):
+        return smooth
+    return Solution(*choose(is_thin, smooth, fill_by_copies(hole & is_wide)))
+
+
+def _fill_by_copies(
+    known: Tensor,
+    hole: Tensor,
+    *,
+    fill: Callable[..., Solution],
+    size: int,
+    exclude: Tensor,
+    generator: Generator | None,
+    stop: Stop | None,
+) -> Solution:
+    """`known`, which is 0 in the hole, with copies there. `fill` sees it centred, so that 0 is its mean."""
+    usable = ~(hole | exclude)
+    _check_sources(hole, usable, size)
     mean = known.sum((2, 3), keepdim=True) / (~hole).sum((2, 3), keepdim=True)
     centred = torch.where(hole, 0, known - mean).detach()
     seed = int(torch.randint(2**62, (), generator=generator, device=generator.device if generator else None))
-    found = FILLS[method](centred, hole, usable, size=size, seed=seed, stop=stop)
-    return found._replace(value=torch.where(hole, copies(known, found.value), image))
+    found = fill(centred, hole, usable, size=size, seed=seed, stop=stop)
+    return found._replace(value=torch.where(hole, copy_pixels(known, found.value), known))
 
 
-def _by_width(image: Tensor, hole: Tensor, **options: Any) -> Solution:
-    """The images whose hole is thin smoothly, the others by patches."""
-    thin = dilated(~hole, THIN).flatten(1).all(1)
-    wide = ~thin[:, None, None, None]
-    smooth = inpaint_harmonic(image, hole & ~wide, order=2)
-    if bool(thin.all()):
-        return smooth
-    copied = inpaint_patches(image, hole & wide, **options)
-    parts = zip(smooth, copied, strict=True)
-    return Solution(*(torch.where(thin.reshape(-1, *(1,) * (a.dim() - 1)), a, b) for a, b in parts))
-
-
-def _check_sources(hole: Tensor, size: int, exclude: Tensor | None) -> Tensor:
-    """The pixels that may be copied; raise unless some make up a whole patch wherever there is a hole."""
-    h, w = hole.shape[-2:]
+def _check_options(size: int, exclude: Tensor, hole: Tensor) -> None:
+    """Raise unless `size` is that of a patch and `exclude` a mask like `hole`."""
     if size < 3 or size % 2 == 0:
         raise ValueError(f"size: expected an odd number of pixels >= 3, got {size}; 7 is usual.")
-    if size > min(h, w):
-        raise ValueError(f"size: expected at most the {min(h, w)} pixels of an image {(h, w)}, got {size}; lower it.")
-    if exclude is None:
-        exclude = torch.zeros_like(hole)
     if exclude.dtype != torch.bool or exclude.shape != hole.shape:
         raise ValueError(
             f"exclude: expected a bool mask {tuple(hole.shape)}, True = never copied, got {exclude.dtype} "
             f"{tuple(exclude.shape)}."
         )
-    usable = ~(hole | exclude)
-    some = torch.tensor(list_patches(hole, usable, size).n_sources, device=hole.device) > 0
-    if bool((hole.flatten(1).any(1) & ~some).any()):
+
+
+def _check_sources(hole: Tensor, usable: Tensor, size: int) -> None:
+    """Raise unless every image with a hole has a patch of usable pixels."""
+    h, w = hole.shape[-2:]
+    if size > min(h, w):
+        raise ValueError(f"size: expected at most the {min(h, w)} pixels of an image {(h, w)}, got {size}; lower it.")
+    has_sources = torch.tensor(list_patches(hole, usable, size).n_sources, device=hole.device) > 0
+    if bool((hole.flatten(1).any(1) & ~has_sources).any()):
         raise ValueError(
             f"hole: leaves no whole patch of {size} x {size} pixels to copy from; lower size or exclude less."
         )
-    return usable

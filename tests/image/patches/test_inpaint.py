@@ -6,14 +6,14 @@ import torch
 
 from tavtorch import Stop, inpaint_harmonic, inpaint_patches
 from tavtorch.image.patches.nearest import (
-    copies,
     describe,
     describe_targets,
+    exact_search,
     list_patches,
-    nearer,
-    nearest,
+    patch_match,
     principal_components,
 )
+from tavtorch.image.patches.pixels import copy_pixels
 
 METHODS = ["random", "priority", "multiscale", "turned"]
 
@@ -146,10 +146,10 @@ def test_sources_are_whole_and_targets_are_not():
 
 def test_the_exact_search_finds_the_least_distance():
     _, _, patches, features, wanted = search()
-    match, distance = nearest(wanted, patches.sources, features[patches.sources])
+    nnf, distance = exact_search(wanted, patches.sources, features[patches.sources])
     every = torch.cdist(wanted, features[patches.sources])
     torch.testing.assert_close(distance.sqrt(), every.amin(1), rtol=1e-3, atol=1e-3)
-    torch.testing.assert_close((features[match] - wanted).norm(dim=1), every.amin(1), rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close((features[nnf] - wanted).norm(dim=1), every.amin(1), rtol=1e-3, atol=1e-3)
 
 
 def test_components_are_the_patches_seen_from_another_side():
@@ -162,11 +162,11 @@ def test_components_are_the_patches_seen_from_another_side():
 
 def test_searching_likely_places_comes_near_to_searching_everywhere():
     _, _, patches, features, wanted = search()
-    least = nearest(wanted, patches.sources, features[patches.sources])[1].sum()
-    match, generator, before = torch.arange(48 * 48), torch.Generator().manual_seed(0), torch.inf
+    least = exact_search(wanted, patches.sources, features[patches.sources])[1].sum()
+    nnf, generator, before = torch.arange(48 * 48), torch.Generator().manual_seed(0), torch.inf
     for _ in range(8):
-        found, distance = nearer(wanted, features, patches, match, generator)
-        match[patches.targets] = found
+        found, distance = patch_match(wanted, features, patches, nnf, generator)
+        nnf[patches.targets] = found
         assert patches.is_source[found].all() and distance.sum() <= before
         before = distance.sum()
     assert least * 0.999 <= before < 1.3 * least
@@ -280,7 +280,7 @@ def test_copies_by_index():
     image = torch.rand(2, 3, 4, 5)
     index = torch.randint(20, (2, 20))
     expected = torch.stack([u.flatten(1)[:, i].reshape(3, 4, 5) for u, i in zip(image, index, strict=True)])
-    assert torch.equal(copies(image, index), expected)
+    assert torch.equal(copy_pixels(image, index), expected)
 
 
 # errors
