@@ -30,13 +30,13 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from tavtorch.lab.run import assemble, own_up, plainly, weights
+from tavtorch.lab.run import assemble, check_items, weights, without_traceback
 
 CONFIGS = str(Path(__file__).resolve().parent / "configs")
 
 
 @hydra.main(version_base="1.3", config_path=CONFIGS, config_name="evaluate")
-@plainly
+@without_traceback
 def main(config: DictConfig) -> None:
     ckpt = weights(config, Path(__file__).with_name("train.py"))
     trainer, task, data = assemble(config)
@@ -44,7 +44,7 @@ def main(config: DictConfig) -> None:
         trainer.predict(task, data, ckpt_path=ckpt, weights_only=True, return_predictions=False)
     else:
         trainer.test(task, data, ckpt_path=ckpt, weights_only=True, verbose=False)
-    own_up(task)
+    check_items(task, strict=config.strict)
 
 
 if __name__ == "__main__":

@@ -19,14 +19,14 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from tavtorch.lab.run import assemble, checkpoint, own_up, plainly
+from tavtorch.lab.run import assemble, check_items, checkpoint, without_traceback
 
 log = logging.getLogger(__name__)
 CONFIGS = str(Path(__file__).resolve().parent / "configs")
 
 
 @hydra.main(version_base="1.3", config_path=CONFIGS, config_name="train")
-@plainly
+@without_traceback
 def main(config: DictConfig) -> None:
     trainer, task, data = assemble(config)
     try:
@@ -35,7 +35,7 @@ def main(config: DictConfig) -> None:
         if trainer.interrupted:
             log.info("\nstopped: the same command with ckpt=last goes on from the last whole epoch")
     trainer.test(task, data, ckpt_path="best", weights_only=True, verbose=False)
-    own_up(task)
+    check_items(task)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from tavtorch import Stop, circle, evolve, fill, gaussian_force, gvf_force, kass
 from tavtorch.image.contours import edge_map, ggvf_force, vfc_force
 from tavtorch.image.contours.polygons import equidistant
 from tavtorch.lab.data.synthetic.shapes import bays, crowds, stars
-from tavtorch.lab.metrics import hausdorff, iou
+from tavtorch.lab.kinds.contours import hausdorff, iou
 
 TIGHT = Stop(tol=1e-6, max_iter=50, every=1)
 SURE = partial(edge_map, sigma=1.5, threshold=0.4)

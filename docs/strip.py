@@ -1,6 +1,6 @@
 """The pictures on top of the README, cut from the pages of experiments, before and after:
 
-python evaluate.py -m experiment=denoise_rgb,inpaint_text,inpaint_person_patches,gvf_force,snake_apples,split_hilbert
+python evaluate.py -m experiment=denoise_rgb,inpaint_text,inpaint_person_patches,gvf_force,snake_cup,split_hilbert
 python docs/strip.py
 """
 
@@ -20,7 +20,7 @@ TILES = [  # experiment, number of its exhibit, and the caption of what is shown
     ("inpaint_text", 0, "result"),
     ("inpaint_person_patches", 0, "after"),
     ("split_hilbert", 0, "structure"),
-    ("snake_apples", 0, "start (dashed) and end"),
+    ("snake_cup", 0, "start (dashed) and end"),
     ("gvf_force", 1, "direction of the force"),
 ]
 

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from tavtorch import separate_components, separate_hpss, separate_nmf, spectrum, waveform
 from tavtorch.audio.separation import hpss_masks
-from tavtorch.lab.data.made import beats
+from tavtorch.lab.data.generated import loud_drums
 from tavtorch.lab.data.synthetic.tune import tune
-from tavtorch.lab.metrics import components
+from tavtorch.lab.kinds.notes import components
 
 STEPS, SONGS, SECONDS, RATE = (2, 4, 2.0, 16000) if "short" in sys.argv else (250, 32, 6.0, 16000)
 torch.manual_seed(0)
@@ -22,7 +22,7 @@ torch.manual_seed(0)
 
 def songs(count: int, seed: int) -> Tensor:
     """The rest and the drums of generated songs, as loud as each other: `(b, 2, c, t)`."""
-    made = [song.stems for song in beats(count, SECONDS, sample_rate=RATE, seed=seed)]
+    made = [song.stems for song in loud_drums(count, SECONDS, sample_rate=RATE, seed=seed)]
     return torch.stack([torch.stack((sum(song.values()) - song["drums"], song["drums"])) for song in made])
 
 

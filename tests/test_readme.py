@@ -60,7 +60,7 @@ def test_every_system_has_a_section_on_the_page():
             for name in EXPERIMENTS
         }
     rows = re.findall(r"^\| [a-z +]+ \| (.*?) \|.*`python", README, re.MULTILINE)
-    assert len(rows) == 10
+    assert len(rows) == README.count("| `python ") > 0  # a row that is not read would not be tested
     for row in rows:
         assert tasks & set(re.findall(r"`(\w+)`", row)), row
 

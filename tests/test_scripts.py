@@ -205,7 +205,7 @@ def test_every_system_of_the_readme_runs(tmp_path):
     """One batch of each, on the truth that comes with it."""
     readme = (TOP / "README.md").read_text()
     tasks = re.findall(r"`python evaluate.py task=(\w+)`", readme)
-    assert len(tasks) == 9
+    assert len(tasks) == readme.count("| `python evaluate.py") > 0
     few = ["+trainer.limit_test_batches=1", f"hydra.sweep.dir={tmp_path}", f"task={','.join(tasks)}"]
     run("evaluate.py", tmp_path, *few, "-m")
     sections = [Section.read(path) for path in tmp_path.rglob("section.json")]

@@ -29,19 +29,21 @@ class Section:
     """What a page says of a run."""
 
     name: str
-    title: str
+    title: str = ""
+    """The name, if it is empty."""
     chapter: str = ""
-    """Of the course's report, by its number."""
+    """Number and title of the chapter in the course's report."""
     figures: Sequence[int] = ()
-    """Of the course's report, that the run shows again."""
+    """Of the course's report, that the run reproduces."""
     about: str = ""
+    """The method in two sentences."""
     energy: str = ""
     course: str = ""
-    """What the course saw."""
+    """What the course's report found."""
     here: str = ""
-    """What is to be seen here."""
+    """What is found here."""
     command: str | None = None
-    """Runs it again."""
+    """The command line that repeats the run."""
     seconds: float | None = None
     average: str = ""
     table: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
@@ -50,25 +52,28 @@ class Section:
     curves: str | None = None
     exhibits: Sequence[tuple[str, Sequence[Panel]]] = ()
 
+    def __post_init__(self) -> None:
+        self.title = self.title or self.name
+
     @property
     def columns(self) -> list[str]:
-        """What the items have scores in, each once."""
+        """The scores of the items, in order of first appearance."""
         return list(dict.fromkeys(column for row in self.rows for column in row if column != "name"))
 
     @property
-    def whats(self) -> list[str]:
-        """What the measures are of, each once."""
-        return whats(self.table)
+    def summary_columns(self) -> list[str]:
+        """Columns of the summary."""
+        return summary_columns(self.table)
 
     @property
-    def face(self) -> str | None:
-        """A small picture of it: the first result that has something before it."""
+    def thumbnail(self) -> str | None:
+        """A small picture for the contents: the first result that is compared with its input, or the first panel."""
         panels = [panel for _, panels in self.exhibits for panel in panels]
         best = sorted(panels, key=lambda panel: panel.before is None)[:1]
         return _small(best[0].picture) if best else None
 
     def write(self, folder: Path) -> None:
-        """Its page, and itself for a page of many."""
+        """Its page, and its data for a page of many runs."""
         with whole(folder / SECTION) as part:
             part.write_text(json.dumps(dataclasses.asdict(self)), encoding="utf-8")
         with whole(folder / "report.html") as part:
@@ -81,8 +86,8 @@ class Section:
         return cls(**fields)
 
 
-def gather(folder: Path, path: Path) -> None:
-    """The last runs below a folder on one page."""
+def write_overview(folder: Path, path: Path) -> None:
+    """One page of all runs below a folder, in the order of the course's report."""
     sections = []
     for found in folder.rglob(SECTION):
         name = found.parent.relative_to(folder).as_posix()  # two runs may have been given one name
@@ -101,20 +106,20 @@ def render(title: str, sections: Sequence[Section]) -> str:
     return environment.get_template("page.html").render(title=title, chapters=chapters, machine=machine())
 
 
-def whats(table: dict[str, dict[str, float]]) -> list[str]:
-    """What the measures of a summary are of: its columns, each once."""
-    return list(dict.fromkeys(what for values in table.values() for what in values))
+def summary_columns(table: dict[str, dict[str, float]]) -> list[str]:
+    """Columns of a summary (vocals, drums, …), in order of first appearance."""
+    return list(dict.fromkeys(part for values in table.values() for part in values))
 
 
 def label(measure: str) -> str:
-    """How a measure is written for people, with its unit: `si_sdr_gain` is the SI-SDR gain in dB."""
+    """The text for a measure, with its unit: `si_sdr_gain` is the SI-SDR gain in dB."""
     name = measure.replace("si_", "SI-").replace("_", " ")
     words = re.sub("sdr|isr|sir|sar|psnr|ssim|iou|hpss|nmf", lambda name: name[0].upper(), name)
     return words + ", dB" if re.search("SDR|ISR|SIR|SAR|PSNR", words) else words
 
 
 def number(value: float, measure: str = "") -> str:
-    """As many digits as tell something; of decibels two after the point."""
+    """Three significant digits or two decimals; decibels always with two decimals."""
     if label(measure).endswith("dB"):
         return f"{round(value, 2) + 0.0:.2f}"  # no -0.00
     if math.isfinite(value) and value == int(value) and abs(value) < 1e6:
@@ -123,30 +128,30 @@ def number(value: float, measure: str = "") -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds, or minutes where there are many."""
+    """Seconds, or minutes from 100 s on."""
     return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
 
 
 def indices(formula: str) -> Markup:
-    """A formula with its indices below the line: `min_u`, `W_{jk}`."""
+    """A formula with subscripts: `min_u`, `W_{jk}`."""
     escaped = str(escape(formula))
     return Markup(re.sub(r"_(?:\{(.*?)\}|(\w))", lambda found: f"<sub>{found[1] or found[2]}</sub>", escaped))
 
 
 def machine() -> str:
-    """What the page was made on."""
+    """The machine and the versions that a page was made with."""
     cores = f"{len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} CPU cores"
     where = torch.cuda.get_device_name() if torch.cuda.is_available() else cores
     return f"{where}, torch {torch.__version__}, Python {platform.python_version()}"
 
 
 def _panel(caption: str, picture: str, sound: str | None, before: str | None, span: Sequence[float] | None) -> Panel:
-    """JSON knows no tuples."""
+    """A panel from JSON, which has lists in place of tuples."""
     return Panel(caption, picture, sound, before, (span[0], span[1]) if span else None)
 
 
 def _small(picture: str, side: int = 240) -> str:
-    """A picture as a data URL, made small."""
+    """A picture as a data URL, at most `side` pixels wide and high."""
     image = Image.open(io.BytesIO(base64.b64decode(picture.partition(",")[2]))).convert("RGB")
     image.thumbnail((side, side))
     return webp(image, quality=75)

@@ -1,4 +1,4 @@
-"""What Lightning tells of a test becomes a page, and a few lines for the terminal."""
+"""The scores of a test, as a page and as a few lines for the terminal."""
 
 import logging
 import math
@@ -12,8 +12,8 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from tavtorch.lab.data.batches import Batch, alone
-from tavtorch.lab.page import Section, label, number, whats
+from tavtorch.lab.data.batches import Batch, select
+from tavtorch.lab.page import Section, label, number, summary_columns
 from tavtorch.lab.panels import Panel, plot
 from tavtorch.lab.task import Row, Task, averages
 
@@ -26,20 +26,17 @@ class Report(L.Callback):
     Args:
         folder: of the page.
         section: what the page says of the run, see `Section`; scores and panels are added.
-        show: `show(output, batch)` gives the panels of an item, which comes as a batch of one.
-        items: how many are shown, from all over the set.
+        items: number of items whose panels are shown, evenly spaced in the data; the task's `show` makes the panels.
     """
 
-    def __init__(
-        self, folder: str, *, section: dict[str, Any], show: Callable[[Any, Batch], list[Panel]], items: int = 2
-    ) -> None:
-        self.folder, self.section, self.show, self.items = Path(folder), section, show, items
+    def __init__(self, folder: str, *, section: dict[str, Any], items: int = 2) -> None:
+        self.folder, self.section, self.items = Path(folder), section, items
         self.history: list[dict[str, float]] = []
         self.exhibits: list[tuple[str, list[Panel]]] = []
         self.begun = time.monotonic()
 
     def state_dict(self) -> dict[str, Any]:
-        """The learning curves travel in the checkpoint, so that a run that goes on shows them from its start."""
+        """The learning curves are kept in the checkpoint, so that a resumed run shows them from its start."""
         return {"history": self.history}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -56,10 +53,13 @@ class Report(L.Callback):
     def on_test_batch_end(
         self, trainer: L.Trainer, task: L.LightningModule, output: Any, batch: Batch, index: int, *_: int
     ) -> None:
+        assert isinstance(task, Task)
+        if task.show is None:
+            return
         due = math.ceil(self.items * (index + 1) / sum(trainer.num_test_batches))
         for i, name in enumerate(batch.get("name", ())):
             if trainer.is_global_zero and len(self.exhibits) < due:
-                self.exhibits.append((name, self.show(alone(output, i), alone(batch, i))))
+                self.exhibits.append((name, task.show(select(output, i), select(batch, i))))
 
     def on_test_end(self, trainer: L.Trainer, task: L.LightningModule) -> None:
         assert isinstance(task, Task)
@@ -80,17 +80,17 @@ class Report(L.Callback):
 
 
 def summary(rows: Sequence[Row], average: Callable[[Any], Any] = np.median) -> dict[str, dict[str, float]]:
-    """Averages over the items: `{"si_sdr": {"vocals": …}, …}` from columns named `vocals/si_sdr`."""
+    """Averages over the items, by measure and part: `{"si_sdr": {"vocals": …}, …}` from columns `vocals/si_sdr`."""
     table: dict[str, dict[str, float]] = {}
     for column, value in averages(rows, average).items():
-        what, _, measure = column.rpartition("/")
-        table.setdefault(measure, {})[what] = value
+        part, _, measure = column.rpartition("/")
+        table.setdefault(measure, {})[part] = value
     return table
 
 
 def as_text(table: dict[str, dict[str, float]], average: str) -> str:
     """The averages for a terminal."""
-    columns = whats(table)
+    columns = summary_columns(table)
     lines = [f"{average:24}" + "".join(f"{column:>16}" for column in columns)]
     for measure, values in table.items():
         cells = (number(values[column], measure) if column in values else "" for column in columns)

@@ -1,8 +1,9 @@
-"""What train.py and evaluate.py share: a configuration becomes a trainer, a task and its data."""
+"""What train.py and evaluate.py share: a configuration becomes a trainer, a task and its data; errors are told."""
 
 import functools
 import inspect
 import logging
+import re
 import shlex
 import subprocess
 import sys
@@ -23,12 +24,13 @@ from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from tavtorch.lab.page import Section, gather
+from tavtorch.lab.contract import InputsError
+from tavtorch.lab.page import Section, write_overview
 from tavtorch.lab.task import Task
 
 log = logging.getLogger(__name__)
-_PATIENCE = 30.0  # seconds after which a page that grows is written anew
-_EVALUATING = ("run", "overwrite", "train_for")  # settings that train.py does not have
+_INTERVAL = 30.0  # seconds between two writings of the page of several runs
+_EVALUATE_ONLY = ("run", "overwrite", "strict", "train_for")  # settings that train.py does not have
 
 
 def assemble(config: DictConfig) -> tuple[L.Trainer, Task, L.LightningDataModule]:
@@ -39,13 +41,13 @@ def assemble(config: DictConfig) -> tuple[L.Trainer, Task, L.LightningDataModule
         instantiate(config[key], _convert_="all") for key in ("task", "data", "callbacks", "logger")
     )
     task.made_by = _plain(config.task.op)
-    plugged = {"callbacks": list(callbacks.values()), "logger": list(loggers.values())}
-    trainer = instantiate(config.trainer, precision=precision(config.trainer.precision), **plugged)
+    plugins = {"callbacks": list(callbacks.values()), "logger": list(loggers.values())}
+    trainer = instantiate(config.trainer, precision=precision(config.trainer.precision), **plugins)
     return trainer, task, data
 
 
 def checkpoint(config: DictConfig) -> str | None:
-    """Path of the checkpoint that a run starts from; `last` is where this run was stopped."""
+    """Path of the checkpoint that a run starts from; `last` is the last one of this run."""
     if config.ckpt is None:
         return None
     path = Path(config.out, "checkpoints/last.ckpt") if config.ckpt == "last" else Path(config.ckpt)
@@ -69,16 +71,16 @@ def checkpoint(config: DictConfig) -> str | None:
 
 
 def weights(config: DictConfig, script: Path) -> str | None:
-    """Path of the checkpoint that is scored: the one asked for, or else the one that training under this name left.
+    """Path of the checkpoint that is scored: `ckpt`, or else the best one of a training with the same name.
 
     Args:
-        script: train.py, which is run first where there is none and `train_for` gives it time.
+        script: train.py, which is run first if there is none and `train_for` is set.
     """
     if config.ckpt is None and _is_network(config):
         own = Path(config.out, "checkpoints/best.ckpt")
         if not own.is_file() and config.train_for:
             log.info("%s: not trained yet; training it for %s", config.name, config.train_for)
-            same = [word for word in _typed() if word.partition("=")[0] not in _EVALUATING]
+            same = [word for word in _typed() if word.partition("=")[0] not in _EVALUATE_ONLY]
             here = [f"hydra.run.dir={config.out}", f"trainer.max_time={config.train_for}"]
             unscored = "+trainer.limit_test_batches=0"  # that comes next
             subprocess.run([sys.executable, str(script), *same, *here, unscored], check=True)
@@ -92,75 +94,105 @@ def weights(config: DictConfig, script: Path) -> str | None:
 
 
 class UntrainedError(ValueError):
-    """A network that has learned nothing is not worth a score."""
+    """A network without training is not worth a score."""
 
 
-class PassedOverError(ValueError):
-    """Some items could not be read; the others are done."""
+class ItemsError(ValueError):
+    """Some items failed, or did not converge with `strict=true`; the others are done."""
 
 
 class Sweep(Callback):
-    """Several runs (`-m`): one page of all, which grows meanwhile, and an exit code that tells of failures."""
+    """Several runs (`-m`): one page of all, which is also written in between, and an exit code that tells failures."""
 
     def __init__(self) -> None:
         self.failed: list[str] = []
-        self.gathered = time.monotonic()
+        self.last_written = time.monotonic()
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
         if config.hydra.mode == RunMode.MULTIRUN:
             if isinstance(job_return._return_value, str):
                 self.failed.append(config.name)
-            if time.monotonic() - self.gathered > _PATIENCE:
-                self._gather(config)
+            if time.monotonic() - self.last_written > _INTERVAL:
+                self._write_page(config)
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
-        log.info("\nall runs: %s", self._gather(config))
+        log.info("\nall runs: %s", self._write_page(config))
         if self.failed:
             sys.exit(f"failed: {', '.join(self.failed)}")
 
-    def _gather(self, config: DictConfig) -> Path:
+    def _write_page(self, config: DictConfig) -> Path:
         page = Path(config.hydra.sweep.dir, "report/index.html")
-        gather(Path(config.hydra.sweep.dir), page)
-        self.gathered = time.monotonic()
+        write_overview(Path(config.hydra.sweep.dir), page)
+        self.last_written = time.monotonic()
         return page
 
 
-def own_up(task: Task) -> None:
-    """End with an error where items had to be passed over; the others are done."""
+def check_items(task: Task, *, strict: bool = False) -> None:
+    """Raise an `ItemsError` if items of a run failed or, with `strict`, did not converge."""
     if task.errors:
-        raise PassedOverError("passed over:\n  " + "\n  ".join(task.errors.values()))
+        raise ItemsError("passed over:\n  " + "\n  ".join(task.errors.values()))
+    if strict and task.not_converged:
+        raise ItemsError(f"not converged: {', '.join(task.not_converged)}; raise task.op.stop.max_iter.")
 
 
-def plainly(main: Callable[[DictConfig], None]) -> Callable[[DictConfig], str | None]:
-    """Bad input ends a script with its message rather than a traceback, and exit code 1.
+def without_traceback(main: Callable[[DictConfig], None]) -> Callable[[DictConfig], str | None]:
+    """Bad input ends a script with one message and exit code 1; errors of the program itself keep their traceback.
 
-    Where it is one of several runs (`-m`) the message stands on the page, and the others are done; see `Sweep`.
+    In one of several runs (`-m`) the message is on the page, and the other runs are done; see `Sweep`.
     """
 
     @functools.wraps(main)
-    def plain(config: DictConfig) -> str | None:
+    def script(config: DictConfig) -> str | None:
         if HydraConfig.initialized():
-            config.command = shlex.join(["python", f"{HydraConfig.get().job.name}.py", *_typed()])
+            config.section.command = shlex.join(["python", f"{HydraConfig.get().job.name}.py", *_typed()])
         try:
             main(config)
-        except (ValueError, InstantiationException) as error:
-            cause = error.__cause__ if isinstance(error, InstantiationException) else error
-            if not isinstance(cause, ValueError):
+        except (ValueError, TypeError, InstantiationException) as error:
+            message = _message(error)
+            if message is None:
                 raise
             log.debug("traceback", exc_info=True)
             if not (HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN):
-                sys.exit(f"error: {cause}")
-            log.info("%s: %s", config.name, cause)
-            if not isinstance(cause, PassedOverError):
-                Section(**_plain(config.section), errors={config.name: str(cause)}).write(Path(config.out))
-            return None if isinstance(cause, UntrainedError) else str(cause)
+                sys.exit(f"error: {message}")
+            log.info("%s: %s", config.name, message)
+            if not isinstance(error, ItemsError):
+                Section(**_plain(config.section), errors={config.name: message}).write(Path(config.out))
+            return None if isinstance(error, UntrainedError) else message
         return None
 
-    return plain
+    return script
+
+
+def _message(error: Exception) -> str | None:
+    """What a user is told of an error; None if it is an error of the program."""
+    if isinstance(error, InputsError):
+        choices = " or ".join(f"data={name}" for name, given in data_choices().items() if error.fits(given))
+        return f"{error}; choose {choices}." if choices else f"{error}."
+    if isinstance(error, InstantiationException):  # of Hydra: a setting could not be built
+        cause = error.__cause__
+        if isinstance(cause, TypeError):
+            return f"{str(error).rpartition('full_key: ')[2]}: {cause}"
+        return str(cause) if isinstance(cause, ValueError) else None
+    if isinstance(error, TypeError):
+        settings = [word for word in _typed() if re.match(r"\+*(task|data)\.", word)]
+        return f"{' '.join(settings)}: {error}" if settings else None
+    return str(error)
+
+
+def data_choices() -> dict[str, set[str]]:
+    """The data of `configs/data` that are scored, by name, with the inputs that their first lines say they give."""
+    if not HydraConfig.initialized():
+        return {}
+    folders = [Path(source.path, "data") for source in HydraConfig.get().runtime.config_sources if source.path]
+    heads = {
+        path.stem: path.read_text(encoding="utf-8") for folder in folders for path in sorted(folder.glob("*.yaml"))
+    }
+    gives = {name: re.search(r"^# Gives (.+?)\.$", head, re.MULTILINE) for name, head in heads.items()}
+    return {name: set(found[1].split(", ")) for name, found in gives.items() if found}
 
 
 def precision(wanted: str) -> str:
-    """`auto` is bfloat16 where the hardware multiplies in it; elsewhere it would be slower than float32."""
+    """`auto` is bfloat16 if the hardware multiplies in it, else float32, which is then faster."""
     if wanted != "auto":
         return wanted
     if torch.cuda.is_available():
@@ -177,7 +209,7 @@ def _is_network(config: DictConfig) -> bool:
 
 
 def _typed() -> list[str]:
-    """The settings of this run that its user changed."""
+    """The settings that the user typed."""
     return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
 
 
@@ -186,7 +218,7 @@ def _plain(config: DictConfig) -> dict[str, Any]:
 
 
 def _quieten() -> None:
-    """Keep what Lightning says to developers from those who run a script."""
+    """Hide what Lightning tells developers, which is of no use to users of a script."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     for message in (
         ".*does not have many workers",

@@ -3,6 +3,8 @@
 import logging
 import math
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -10,8 +12,12 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from tavtorch.lab.data.batches import Batch
+from tavtorch.lab.contract import as_tuples, check_inputs, check_settings, takes
+from tavtorch.lab.data.batches import Batch, concatenate, item_generator, keep, select
+from tavtorch.lab.kinds.solutions import solutions_in
+from tavtorch.lab.panels import Panel
 
 log = logging.getLogger(__name__)
 
@@ -19,86 +25,100 @@ Row = dict[str, float | str]
 
 
 class Task(L.LightningModule):
-    """Runs `op(**batch["inputs"])`: the keys of `inputs` are the names of the op's parameters.
+    """A system and everything that belongs to it; it runs `op(**batch["inputs"])`.
 
-    What a batch is stands in `tavtorch.lab.data.batches`; items that could not be read are passed over, and kept in
-    `errors`.
+    The keys of `inputs` are the names of the op's parameters; what else is in a batch stands in `data.batches`. Each
+    item is independent: one that could not be read, or that the op refuses with a `ValueError`, is kept in `errors`,
+    and one whose `Solution` did not converge in `not_converged`. An op that takes a `generator` gets that of the item.
 
     Args:
-        op: a function, which is scored and predicts, or a Module, which is trained too.
-        whole: for a Module that is made for excerpts: what runs it on a whole item, as `whole(model=op, **inputs)`.
-        loss: `loss(output, truth)`, one number an item, `(b,)`.
+        op: a function, which is scored and predicts, or a Module, which is also trained.
+        inference: for a Module that is made for excerpts: applies it to an item of any length, as
+            `inference(model=op, **inputs)`.
+        loss: `loss(output, truth)`, one number per item, `(b,)`.
         score: `score(output, batch)`, a dictionary of such numbers; every item becomes a row of `rows`.
+        show: `show(output, batch)`, the panels of an item on the page, for a batch of one.
+        save: `save(path, output, batch)` writes a result, for a batch of one; `path` has no suffix yet.
         average: of a score over the items that have it.
-        optimizer, scheduler: from parameters, and from the optimizer; the scheduler looks at `val/loss` each epoch.
-        seed: fixes what each step draws, such as dropout, so that a run that was stopped goes on as if it had not been.
+        optimizer, scheduler: made from the parameters, and from the optimizer; the scheduler is stepped once an epoch,
+            with `val/loss` if it is a `ReduceLROnPlateau`.
+        seed: of the random numbers of each training step, such as dropout, so that a run that was stopped goes on to
+            the same result, and of each item's `generator`.
     """
 
     def __init__(
         self,
         op: Callable[..., Any],
         *,
-        whole: Callable[..., Any] | None = None,
+        inference: Callable[..., Any] | None = None,
         loss: Callable[[Any, Any], Tensor] | None = None,
         score: Callable[[Any, Batch], dict[str, Tensor]] | None = None,
+        show: Callable[[Any, Batch], list[Panel]] | None = None,
+        save: Callable[[Path, Any, Batch], None] | None = None,
         average: Callable[[Any], Any] = np.median,
         optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer] | None = None,
-        scheduler: Callable[[torch.optim.Optimizer], Any] | None = None,
+        scheduler: Callable[[torch.optim.Optimizer], LRScheduler] | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.op, self.whole, self.loss, self.score, self.average = op, whole, loss, score, average
-        self.optimizer, self.scheduler, self.seed = optimizer, scheduler, seed
+        self.op = as_tuples(op)
+        check_settings(self.op)
+        self.inference, self.loss, self.score, self.show, self.save = inference, loss, score, show, save
+        self.average, self.optimizer, self.scheduler, self.seed = average, optimizer, scheduler, seed
         self.rows: list[Row] = []
         self.errors: dict[str, str] = {}
+        self.not_converged: list[str] = []
         self.made_by: dict[str, Any] = {}
-        self.plateau: Any = None
-        self.plateau_state: dict[str, Any] | None = None
+        self.rates: LRScheduler | None = None
+        self.rates_state: dict[str, Any] | None = None
 
     def forward(self, **inputs: Any) -> Any:
-        """The op on whole items."""
-        return self.whole(model=self.op, **inputs) if self.whole else self.op(**inputs)
+        """The op on items of any length."""
+        return self.inference(model=self.op, **inputs) if self.inference else self.op(**inputs)
+
+    # training
 
     def configure_optimizers(self) -> Any:
         if self.optimizer is None or not isinstance(self.op, nn.Module):
             raise ValueError("task: this op has nothing to train; use evaluate.py, or a task with a network.")
         optimizer = self.optimizer(self.parameters())
-        # Stepped here and not by Lightning, which forgets a step on `val/loss` when a run goes on from a checkpoint.
-        self.plateau = self.scheduler(optimizer) if self.scheduler else None
-        if self.plateau and self.plateau_state:
-            self.plateau.load_state_dict(self.plateau_state)
+        # Stepped here and not by Lightning, which loses a step on `val/loss` when a run goes on from a checkpoint.
+        self.rates = self.scheduler(optimizer) if self.scheduler else None
+        if self.rates and self.rates_state:
+            self.rates.load_state_dict(self.rates_state)
         return optimizer
 
     def on_fit_start(self) -> None:
         """Say once what is trained and where."""
         if self.trainer.is_global_zero:
             size = sum(parameter.numel() for parameter in self.parameters()) / 1e6
-            where = f"{self.trainer.world_size} × {self.device.type}"
-            log.info("training %s, %.2f million parameters, on %s", type(self.op).__name__, size, where)
+            devices = f"{self.trainer.world_size} × {self.device.type}"
+            log.info("training %s, %.2f million parameters, on %s", type(self.op).__name__, size, devices)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Say which configuration of the op the weights are for; see `tavtorch.lab.run.checkpoint`."""
+        """Store the configuration of the op that the weights are for; see `run.checkpoint`."""
         checkpoint["made_by"] = self.made_by
-        checkpoint["plateau"] = self.plateau.state_dict() if self.plateau else None
+        checkpoint["scheduler"] = self.rates.state_dict() if self.rates else None
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Before there is an optimizer: what its scheduler knew waits until then."""
-        self.plateau_state = checkpoint["plateau"]
+        """Called before there is an optimizer: keep the state of its scheduler until then."""
+        self.rates_state = checkpoint["scheduler"] if "scheduler" in checkpoint else checkpoint["plateau"]  # until 0.1
 
     def on_train_batch_start(self, batch: Batch, index: int) -> None:
         torch.manual_seed(self.seed + self.global_step * self.trainer.world_size + self.global_rank)
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         loss = self._losses(batch).mean()
-        self.log(
-            "train/loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=_size(batch), sync_dist=True
-        )
+        size = len(batch["truth"])
+        self.log("train/loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=size, sync_dist=True)
         return loss
 
     def on_train_epoch_end(self) -> None:
         self.log("learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"])
-        if self.plateau:
-            self.plateau.step(self.trainer.callback_metrics["val/loss"])
+        if isinstance(self.rates, ReduceLROnPlateau):
+            self.rates.step(self.trainer.callback_metrics["val/loss"])
+        elif self.rates:
+            self.rates.step()
 
     def on_validation_epoch_start(self) -> None:
         self.rows = []
@@ -109,53 +129,93 @@ class Task(L.LightningModule):
     def on_validation_epoch_end(self) -> None:
         self._log_rows("val", np.mean)
 
+    def _losses(self, batch: Batch) -> Tensor:
+        if self.loss is None:
+            raise ValueError("task.loss: this task has no loss to train with.")
+        check_inputs(self.op, batch["inputs"])
+        return self.loss(self.op(**batch["inputs"]), batch["truth"])
+
+    # scores and predictions
+
     def on_test_epoch_start(self) -> None:
-        self.rows, self.errors = [], {}
+        self.rows, self.errors, self.not_converged = [], {}, []
 
     def test_step(self, batch: Batch, index: int) -> Any:
-        if self._passed_over(batch):
-            return None
         if self.score is None:
             raise ValueError("task.score: this task has no score; use run=predict.")
-        output = self(**batch["inputs"])
-        scores = self.score(output, batch)
-        for i, name in enumerate(batch["name"]):
-            row = {measure: float(values[i]) for measure, values in scores.items()}
-            self.rows.append({"name": name} | row)
+        output = self._output(batch)
+        if output is not None:
+            scores = self.score(output, batch)
+            for i, name in enumerate(batch["name"]):
+                row = {measure: float(values[i]) for measure, values in scores.items()}
+                self.rows.append({"name": name} | row)
         return output
 
     def on_test_epoch_end(self) -> None:
         self._log_rows("test", self.average)
-        self.errors = everyones(self.errors, _merged)
-
-    def predict_step(self, batch: Batch, index: int) -> Any:
-        return None if self._passed_over(batch) else self(**batch["inputs"])
+        self._share_accounts()
 
     def on_predict_epoch_start(self) -> None:
-        self.errors = {}
+        self.errors, self.not_converged = {}, []
+
+    def predict_step(self, batch: Batch, index: int) -> Any:
+        return self._output(batch)
 
     def on_predict_epoch_end(self) -> None:
-        self.errors = everyones(self.errors, _merged)
+        self._share_accounts()
 
-    def _passed_over(self, batch: Batch) -> bool:
-        """Keep the errors of items that could not be read, and say whether there are no others."""
+    def _output(self, batch: Batch) -> Any:
+        """The output for a batch, without the items that fail, which also leave the batch; None if none is left."""
         self.errors |= batch["errors"]
-        return "inputs" not in batch
+        if "inputs" not in batch:
+            return None
+        op = partial(self.inference, model=self.op) if self.inference else self.op
+        check_inputs(op, batch["inputs"])
+        seeded = takes(op, "generator")
+        if seeded or len(batch["name"]) == 1:
+            output = self._one_by_one(batch, seeded)
+        else:
+            try:
+                output = self(**batch["inputs"])
+            except ValueError:  # of which item it does not say
+                output = self._one_by_one(batch, seeded)
+        failed = {
+            name
+            for solution in solutions_in(output)
+            for name, converged in zip(batch["name"], solution.converged, strict=True)
+            if not bool(converged.all())
+        }
+        self.not_converged += [name for name in batch["name"] if name in failed]
+        return output
 
-    def _losses(self, batch: Batch) -> Tensor:
-        if self.loss is None:
-            raise ValueError("task.loss: this task has no loss to train with.")
-        return self.loss(self.op(**batch["inputs"]), batch["truth"])
+    def _one_by_one(self, batch: Batch, seeded: bool) -> Any:
+        """As `_output`, one item after the other, each with its own generator if `seeded`."""
+        outputs, kept = [], []
+        for i, name in enumerate(batch["name"]):
+            inputs = select(batch["inputs"], i) | ({"generator": item_generator(self.seed, name)} if seeded else {})
+            try:
+                outputs.append(self(**inputs))
+                kept.append(i)
+            except ValueError as error:
+                self.errors[name] = f"{name}: {error}"
+        if len(kept) < len(batch["name"]):
+            keep(batch, kept)
+        return concatenate(outputs) if outputs else None
+
+    def _share_accounts(self) -> None:
+        """Bring together what all processes say of their items."""
+        self.errors = {name: error for part in from_all_processes(self.errors) for name, error in part.items()}
+        self.not_converged = sorted(name for part in from_all_processes(self.not_converged) for name in part)
 
     def _log_rows(self, stage: str, average: Callable[[Any], Any]) -> None:
         """Bring the rows of all processes together and log each column's average, the same on every process."""
-        self.rows = everyones(self.rows, lambda parts: [row for part in parts for row in part])
+        self.rows = [row for part in from_all_processes(self.rows) for row in part]
         for column, value in averages(self.rows, average).items():
             self.log(f"{stage}/{column}", value, prog_bar=stage == "val")
 
 
 def averages(rows: Sequence[Row], average: Callable[[Any], Any]) -> dict[str, float]:
-    """Each column's average over the rows that have a number there; NaN where none has."""
+    """Each column's average over the rows that have a number there; NaN if none has."""
     table = {}
     for column in dict.fromkeys(column for row in rows for column in row):
         if column != "name":
@@ -165,19 +225,10 @@ def averages(rows: Sequence[Row], average: Callable[[Any], Any]) -> dict[str, fl
     return table
 
 
-def everyones(mine: Any, join: Callable[[list[Any]], Any]) -> Any:
-    """What all processes hold, joined, on each of them."""
+def from_all_processes(mine: Any) -> list[Any]:
+    """What each process of the run has, on each of them, in the order of their ranks."""
     if not (dist.is_available() and dist.is_initialized()):
-        return mine
+        return [mine]
     parts: list[Any] = [None] * dist.get_world_size()
     dist.all_gather_object(parts, mine)
-    return join(parts)
-
-
-def _merged(parts: list[dict[str, Any]]) -> dict[str, Any]:
-    """The dictionaries in one."""
-    return {key: value for part in parts for key, value in part.items()}
-
-
-def _size(batch: Batch) -> int:
-    return len(next(iter(batch["inputs"].values())))
+    return parts

@@ -8,9 +8,8 @@ import shutil
 import pytest
 import torch
 
-from tavtorch.lab.page import Section, duration, gather, indices, label, number, render
-from tavtorch.lab.panels import Panel, picture
-from tavtorch.lab.panels.sounds import sound_panel
+from tavtorch.lab.page import Section, duration, indices, label, number, render, write_overview
+from tavtorch.lab.panels import Panel, picture, sound_panel
 
 ROWS = [{"name": "<one>", "result/psnr": 30.0}, {"name": "two", "result/psnr": math.nan}]
 
@@ -61,7 +60,7 @@ def test_many_runs_stand_in_the_order_of_the_report(tmp_path):
     runs = [("z", "2.1 A", [1]), ("a", "2.1 A", [4]), ("m", "3 B", []), ("b", "", []), ("n", "2.1 A", [])]
     for name, chapter, figures in runs:
         section(name, chapter=chapter, figures=figures, exhibits=[]).write(tmp_path / name)
-    gather(tmp_path, tmp_path / "report/index.html")
+    write_overview(tmp_path, tmp_path / "report/index.html")
     page = (tmp_path / "report/index.html").read_text()
     assert re.findall(r'<section id="(\w)"', page) == ["z", "a", "n", "m", "b"]
     assert re.findall(r'href="#(\w)"', page) == ["z", "a", "n", "m", "b"]
@@ -95,6 +94,10 @@ def test_numbers_and_names_for_people():
     assert indices("<min_u, Σ_{jk}>") == "&lt;min<sub>u</sub>, Σ<sub>jk</sub>&gt;"
 
 
+def test_a_section_without_a_title_has_its_name():
+    assert "<h1>tv</h1>" in render("tv", [Section("tv")]) and Section("tv").title == "tv"
+
+
 # in a browser
 
 
@@ -115,7 +118,7 @@ def index(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     for name in ("tv", "rof"):
         section(name).write(folder / name)
-    gather(folder, folder / "report/index.html")
+    write_overview(folder, folder / "report/index.html")
     return folder / "report/index.html"
 
 

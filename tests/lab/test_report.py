@@ -1,16 +1,11 @@
-import base64
-import io
 import math
 from types import SimpleNamespace
 
 import lightning as L
 import numpy as np
-import pytest
-import soundfile
 import torch
 
 from tavtorch.lab.page import Section
-from tavtorch.lab.panels.sounds import sound_panel, stems_panels
 from tavtorch.lab.report import Report, as_text, curves, summary
 from tavtorch.lab.task import Task
 
@@ -19,11 +14,6 @@ ROWS = [
     {"name": "two", "vocals/si_sdr": 3.0, "vocals/sdr": 5.0, "drums/si_sdr": float("nan"), "drums/sdr": 2.0},
     {"name": "three", "vocals/si_sdr": float("nan"), "vocals/sdr": 9.0, "drums/si_sdr": float("nan"), "drums/sdr": 3.0},
 ]
-
-
-def batch(seconds=20, rate=16000):
-    truth = 0.1 * torch.randn(1, 2, 2, seconds * rate)
-    return {"name": "song", "inputs": {"wave": truth.sum(1), "sample_rate": rate}, "truth": truth}
 
 
 def test_medians_leave_out_what_has_no_score():
@@ -44,24 +34,6 @@ def test_the_terminal_has_a_cell_where_there_is_a_number():
     ]  # fmt: skip
 
 
-def test_panels_of_stems():
-    one = batch()
-    panels = stems_panels(one["truth"], one, stems=["vocals", "drums"])
-    assert [panel.caption for panel in panels] == [
-        "mixture", "vocals, estimated", "vocals, true", "drums, estimated", "drums, true"
-    ]  # fmt: skip
-
-
-@pytest.mark.parametrize("rate", [8000, 22050, 44100, 96000])
-def test_a_sound_can_be_played(rate):
-    wave = 2.0 * torch.sin(torch.arange(3 * rate) * 2 * torch.pi * 440 / rate)[None]
-    panel = sound_panel("tone", wave, rate, 40.0)
-    data = base64.b64decode(panel.sound.removeprefix("data:audio/mpeg;base64,"))
-    played, played_rate = soundfile.read(io.BytesIO(data))
-    assert len(played) / played_rate == pytest.approx(3, abs=0.1)
-    assert abs(played).max() < 1.05
-
-
 def test_curves_with_holes_in_them():
     assert curves([{"epoch": 1, "learning rate": 1.0}, {"epoch": 2, "learning rate": 0.5, "val/loss": 1.0}])
 
@@ -70,7 +42,7 @@ def test_the_time_is_that_of_the_whole_run(tmp_path, monkeypatch):
     """Training and test, for that is what the command on the page takes."""
     now = [0.0]
     monkeypatch.setattr("tavtorch.lab.report.time", SimpleNamespace(monotonic=lambda: now[0]))
-    report = Report(str(tmp_path), section={"name": "run", "title": "title"}, show=lambda output, batch: [])
+    report = Report(str(tmp_path), section={"name": "run", "title": "title"})
     trainer, task = L.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False), Task(torch.relu)
     for stage, seconds in (("fit", 0.0), ("test", 80.0)):
         now[0] = seconds

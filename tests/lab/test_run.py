@@ -5,7 +5,7 @@ import torch
 from hydra.errors import InstantiationException
 from omegaconf import OmegaConf
 
-from tavtorch.lab.run import UntrainedError, checkpoint, plainly, weights
+from tavtorch.lab.run import UntrainedError, checkpoint, weights, without_traceback
 
 
 def config(**changes):
@@ -93,7 +93,7 @@ def test_bad_input_is_one_sentence(wrapped):
             raise
 
     with pytest.raises(SystemExit, match=r"error: data\.root: no such folder"):
-        plainly(main)(config())
+        without_traceback(main)(config())
 
 
 def test_a_defect_keeps_its_traceback():
@@ -101,7 +101,7 @@ def test_a_defect_keeps_its_traceback():
         raise TypeError("a defect")
 
     with pytest.raises(TypeError):
-        plainly(main)(config())
+        without_traceback(main)(config())
 
 
 # networks that are scored

@@ -1,10 +1,16 @@
+from functools import partial
+from typing import Literal
+
 import lightning as L
 import pytest
 import torch
 from torch import nn
 
+from tavtorch import Solution
+from tavtorch.lab.contract import InputsError, check_inputs
 from tavtorch.lab.data.batches import loader as batches
 from tavtorch.lab.task import Task
+from tavtorch.lab.write import Write
 
 
 def double(image):
@@ -21,11 +27,18 @@ class Scale(nn.Linear):
         return super().forward(image)
 
 
+class Listed(list):
+    """Items in memory that all fit into one batch."""
+
+    def batch_key(self, i):
+        return None
+
+
 def items(n=6):
-    return [
+    return Listed(
         {"name": f"item {i}", "inputs": {"image": torch.full((2, 1), float(i))}, "truth": torch.full((2, 1), 2.0 * i)}
         for i in range(n)
-    ]
+    )
 
 
 def loader(n=6):
@@ -89,12 +102,45 @@ def test_the_scheduler_looks_at_the_validation_loss(tmp_path):
     assert runner.optimizers[0].param_groups[0]["lr"] == pytest.approx(1e-8)
 
 
+def test_any_scheduler_is_stepped_once_an_epoch(tmp_path):
+    task = Task(
+        Scale(), loss=squares, optimizer=lambda p: torch.optim.SGD(p, lr=1.0),
+        scheduler=lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, T_max=8),
+    )  # fmt: skip
+    runner = trainer(tmp_path, max_epochs=4)
+    runner.fit(task, loader(), loader())
+    assert runner.optimizers[0].param_groups[0]["lr"] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("kind", ["cosine", "plateau", "plateau of an old checkpoint"])
+def test_a_scheduler_goes_on_from_a_checkpoint(tmp_path, kind):
+    def scheduler(optimizer):
+        if kind == "cosine":
+            return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=8)
+        return torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.1, patience=1, threshold=0.5)
+
+    def rate(epochs, ckpt_path=None):
+        task = Task(Scale(), loss=squares, optimizer=lambda p: torch.optim.SGD(p, lr=1e-5), scheduler=scheduler)
+        runner = trainer(tmp_path, max_epochs=epochs)
+        runner.fit(task, loader(), loader(), ckpt_path=ckpt_path, weights_only=True)
+        runner.save_checkpoint(tmp_path / "last.ckpt")
+        return runner.optimizers[0].param_groups[0]["lr"]
+
+    whole = rate(5)
+    rate(2)
+    if kind == "plateau of an old checkpoint":
+        old = torch.load(tmp_path / "last.ckpt", weights_only=True)
+        old["plateau"] = old.pop("scheduler")
+        torch.save(old, tmp_path / "last.ckpt")
+    assert rate(5, tmp_path / "last.ckpt") == pytest.approx(whole)
+
+
 def test_a_network_made_for_excerpts_runs_on_whole_items(tmp_path):
     def whole(image, model):
         return model(image) + 100
 
     torch.manual_seed(0)
-    task = Task(Scale(), whole=whole)
+    task = Task(Scale(), inference=whole)
     assert task(image=torch.zeros(2, 1))[0].item() == 100
 
 
@@ -121,11 +167,111 @@ def test_steps_draw_the_same_numbers_wherever_a_run_begins(tmp_path):
     assert drawn == uninterrupted
 
 
+# each item stands alone
+
+
+def rows(n=6):
+    """Items of one row each, which can be batched."""
+    return Listed(
+        one | {"inputs": {"image": one["inputs"]["image"][:1]}, "truth": one["truth"][:1]} for one in items(n)
+    )
+
+
+def picky(image):
+    """Refuses the batch that has the third item in it."""
+    if (image == 2).any():
+        raise ValueError("image: expected no 2")
+    return Solution(2 * image, *(image[:, 0] for _ in range(2)), image[:, 0] < 4)
+
+
+def picky_error(output, batch):
+    return error(output.value, batch)
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_what_the_op_refuses_is_one_item_and_what_did_not_converge_is_told(tmp_path, batch_size):
+    data = batches(rows(), (0, 1), batch_size=batch_size)
+    task, saved = Task(picky, score=picky_error), {}
+    trainer(tmp_path).test(task, data, verbose=False)
+    assert task.errors == {"item 2": "item 2: image: expected no 2"} and task.not_converged == ["item 4", "item 5"]
+    assert [row["name"] for row in task.rows] == ["item 0", "item 1", "item 3", "item 4", "item 5"]
+    assert all(row["error"] == 0 for row in task.rows)
+    task = Task(picky, save=lambda path, output, batch: saved.update({path.name: output.value}))
+    trainer(tmp_path, callbacks=[Write(str(tmp_path))]).predict(task, data)
+    assert task.errors.keys() == {"item 2"} and task.not_converged == ["item 4", "item 5"]
+    assert {name: value[0, 0].item() for name, value in saved.items()} == {
+        f"item {i}": 2.0 * i for i in (0, 1, 3, 4, 5)
+    }
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_random_numbers_belong_to_the_name_of_an_item(tmp_path, batch_size):
+    def noisy(image, generator=None):
+        return image + torch.rand(image.shape, generator=generator)
+
+    def draw(some, **options):
+        answers = trainer(tmp_path).predict(Task(noisy, **options), batches(some, (0, 1), batch_size=batch_size))
+        return {one["name"]: value for one, value in zip(some, torch.cat(answers), strict=True)}
+
+    all_of_them, last = draw(rows()), draw(Listed(rows()[3:]))
+    assert all(torch.equal(all_of_them[name], value) for name, value in last.items())
+    assert not torch.equal(all_of_them["item 3"] - 3, all_of_them["item 4"] - 4)
+    assert not torch.equal(draw(rows(), seed=1)["item 3"], all_of_them["item 3"])
+
+
+# the op and what it is given
+
+
+def weighted(
+    image, hole, *, weight: float = 1.0, method: Literal["a", "b"] = "a", margin: float | tuple[float, float] = 1.0
+):
+    return image
+
+
+def test_data_that_the_op_does_not_take():
+    with pytest.raises(
+        InputsError, match="data: the data give `image`, and the op weighted also takes `hole`"
+    ) as error:
+        check_inputs(partial(weighted, weight=2.0), {"image": 0})
+    assert error.value.fits({"image", "hole"}) and not error.value.fits({"image", "points"})
+    with pytest.raises(
+        InputsError, match="give `image`, `hole` and `sigma`, and the op weighted does not take `sigma`"
+    ):
+        check_inputs(weighted, {"image": 0, "hole": 0, "sigma": 0})
+    check_inputs(weighted, {"image": 0, "hole": 0, "weight": 0})
+
+
+def test_the_data_of_a_run_are_checked_before_the_op_is_called(tmp_path):
+    with pytest.raises(InputsError, match="the data give `image`, and the op weighted also takes `hole`"):
+        trainer(tmp_path).test(Task(weighted, score=error), loader(), verbose=False)
+    with pytest.raises(InputsError, match="the op weighted also takes `hole`"):
+        trainer(tmp_path).predict(Task(weighted), loader())
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"weight": "abc"}, "task.op.weight: expected a number, got 'abc'"),
+        ({"weight": None}, "task.op.weight: expected a number, got None"),
+        ({"margin": [1, 2, 3]}, r"task.op.margin: expected a number or \[a number, a number\], got \(1, 2, 3\)"),
+        ({"wieght": 1.0}, "task.op.wieght: weighted has no such argument; it takes `image`, `hole`, `weight`"),
+    ],
+)
+def test_settings_that_the_op_does_not_take(settings, message):
+    with pytest.raises(ValueError, match=message):
+        Task(partial(weighted, **settings))
+
+
+def test_settings_that_it_takes():
+    task = Task(partial(weighted, weight=1, method="b", margin=[2, 1]))
+    assert task.op.keywords["margin"] == (2, 1)
+
+
 # errors
 
 
 def test_an_item_that_could_not_be_read_is_passed_over(tmp_path):
-    broken = [*items(2), {"name": "item 2", "error": "item 2: cut short"}]
+    broken = Listed([*items(2), {"name": "item 2", "error": "item 2: cut short"}])
     task = Task(double, score=error)
     trainer(tmp_path).test(task, batches(broken, (0, 1)), verbose=False)
     assert task.errors == {"item 2": "item 2: cut short"}

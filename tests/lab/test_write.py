@@ -10,27 +10,26 @@ from tavtorch.audio.recognition import fingerprint_stream
 from tavtorch.image.splitting.split import Split
 from tavtorch.lab.data.batches import loader
 from tavtorch.lab.data.files import Picture, read_audio, read_picture, write_audio, write_picture
-from tavtorch.lab.data.folder import PICTURE, RECORDING, STREAM, Files, Folder, encircled
+from tavtorch.lab.data.folder import Files, Folder
+from tavtorch.lab.data.media import PICTURE, RECORDING, STREAM, with_circle
+from tavtorch.lab.kinds.contours import write_contours
+from tavtorch.lab.kinds.forces import write_field
+from tavtorch.lab.kinds.music import write_answers, write_song
+from tavtorch.lab.kinds.notes import write_components
+from tavtorch.lab.kinds.pictures import write_image
+from tavtorch.lab.kinds.splits import write_parts
+from tavtorch.lab.kinds.stems import write_stems
+from tavtorch.lab.kinds.waves import write_wave
 from tavtorch.lab.task import Task
-from tavtorch.lab.write import (
-    Write,
-    write_answers,
-    write_components,
-    write_contours,
-    write_field,
-    write_image,
-    write_parts,
-    write_song,
-    write_stems,
-)
+from tavtorch.lab.write import Write
 
 
 def halves(wave, sample_rate):
     return torch.stack((wave / 2, wave / 2), 1)
 
 
-def save(place, output, batch):
-    write_stems(place, output, batch, stems=["vocals", "rest"])
+def save(path, output, batch):
+    write_stems(path, output, batch, stems=["vocals", "rest"])
 
 
 @pytest.fixture
@@ -41,7 +40,7 @@ def recordings(tmp_path):
 
 
 def predict(root, folder, save=save, op=halves, media=RECORDING, **options):
-    callback, task = Write(str(folder), save), Task(op)
+    callback, task = Write(str(folder)), Task(op, save=save)
     data = Folder(str(root), media, results=str(folder), **options)
     trainer = L.Trainer(
         accelerator="cpu", logger=False, enable_progress_bar=False, callbacks=[callback], enable_checkpointing=False
@@ -66,6 +65,13 @@ def test_one_file_a_component(recordings, tmp_path):
     torch.testing.assert_close(sum(parts), read_audio(recordings / "live/b.flac")[0], atol=1e-3, rtol=0)
 
 
+def test_a_cleaned_recording_keeps_its_format(recordings, tmp_path):
+    assert predict(recordings, tmp_path / "out", write_wave, lambda wave, sample_rate: wave / 2)[0] == 2
+    assert sorted(path.name for path in (tmp_path / "out").rglob("*.*")) == ["a.wav", "b.flac"]
+    wave, _ = read_audio(tmp_path / "out/live/b.flac")
+    torch.testing.assert_close(wave, read_audio(recordings / "live/b.flac")[0] / 2, atol=1e-4, rtol=0)
+
+
 def test_what_is_done_is_not_done_again(recordings, tmp_path):
     predict(recordings, tmp_path / "out")
     assert predict(recordings, tmp_path / "out") == (0, {})
@@ -83,10 +89,10 @@ def test_a_bad_file_is_told_and_the_others_are_done(recordings, tmp_path):
 
 
 def test_a_result_that_cannot_be_told_leaves_whole_songs_only(recordings, tmp_path):
-    def dies_between_stems(place, output, batch):
+    def dies_between_stems(path, output, batch):
         if batch["name"] == ["a"]:
-            return save(place, output, batch)
-        return write_stems(place, output[:, :1], batch, stems=["vocals", "rest"])  # fails after the first stem
+            return save(path, output, batch)
+        return write_stems(path, output[:, :1], batch, stems=["vocals", "rest"])  # fails after the first stem
 
     written, errors = predict(recordings, tmp_path / "out", dies_between_stems)
     assert written == 1 and errors.keys() == {"live/b"}
@@ -164,7 +170,7 @@ def test_a_force_is_an_array(pictures, tmp_path):
 def test_a_contour_is_a_table_and_a_mask(tmp_path):
     disk = fill(circle((16, 16), 8, 64), (33, 33))[0].float()
     write_picture(tmp_path / "disk.png", Picture(disk))
-    predict(tmp_path / "disk.png", tmp_path / "out", write_contours, segment, encircled(n=80))
+    predict(tmp_path / "disk.png", tmp_path / "out", write_contours, segment, with_circle(n=80))
     assert (read_picture(tmp_path / "out/disk/mask.png").image - disk).abs().mean() < 0.03
     lines = (tmp_path / "out/disk/contour.csv").read_text().splitlines()
     assert lines[0] == "x,y" and len(lines) == 81

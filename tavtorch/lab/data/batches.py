@@ -1,61 +1,96 @@
-"""Items become batches, and each item goes to exactly one process.
+"""What goes from the data to an op: items, the batches made of them, and which process gets which item.
 
-An item is a dictionary of its `name`, the `inputs` whose keys are an op's parameters, the `truth` where it is known,
-and whatever else is kept beside; tensors are batches of one. Or it is its `name` and the `error` for which it could not
-be read. A batch is the same with more in it: lists of what is kept, and the `errors` by name.
+Item: `{name, inputs: {parameter of the op: value}, truth?, …}`, or `{name, error}` if it could not be read. Its tensors
+have a batch dimension of size 1. Batch: the same keys, with the tensors of `inputs` and `truth` concatenated, every
+other key as a list with one element per item, and `errors: {name: message}` for the items that could not be read.
 """
 
-from collections.abc import Callable, Hashable, Sequence
+import hashlib
+from collections.abc import Hashable, Sequence
 from itertools import groupby
-from typing import Any
+from typing import Any, Protocol, Required, TypedDict, cast, runtime_checkable
 
 import lightning as L
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 from torch.utils.data import DataLoader, Dataset
 
-Item = dict[str, Any]
-Batch = dict[str, Any]
+
+class Item(TypedDict, total=False):
+    """One picture, recording or clip; see the docstring of this module."""
+
+    name: Required[str]
+    """Unique in its dataset: results are written under it, and its random numbers are drawn from it."""
+    inputs: dict[str, Any]
+    """The arguments of the op, by the names of its parameters."""
+    truth: Any
+    """A tensor, or tensors by name, to compare the result with."""
+    error: str
+    """Why the item could not be read; such an item has only this and its name."""
+    file: dict[str, Any]
+    """Suffix, transparency and bit depth of a picture's file, for the file of its result."""
+    path: str
+    """Of the file that a stream is read from."""
+    noise: str
+    """Of a clip: what was added to it."""
+    song: str
+    """Of a clip: the song that it was cut from, empty if the library does not have it."""
 
 
-def loader(
-    items: Any,
-    place: tuple[int, int],
-    *,
-    batch_size: int = 1,
-    alike: Callable[[int], Hashable] | None = None,
-    workers: int = 0,
-) -> DataLoader[Any]:
-    """One process's items in batches.
+class Batch(TypedDict, total=False):
+    """Several items; see the docstring of this module."""
+
+    errors: Required[dict[str, str]]
+    name: list[str]
+    inputs: dict[str, Any]
+    truth: Any
+    file: list[dict[str, Any]]
+    path: list[str]
+    noise: list[str]
+    song: list[str]
+
+
+@runtime_checkable
+class Items(Protocol):
+    """A dataset: what `loader` reads."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, i: int) -> Item: ...
+
+    def batch_key(self, i: int) -> Hashable:
+        """Items with equal keys fit into one batch, e.g. pictures of one size. It must be cheap to find."""
+        ...
+
+
+def loader(items: Items, process: tuple[int, int], *, batch_size: int = 1, workers: int = 0) -> DataLoader[Any]:
+    """The items of one process, in batches of items with equal `batch_key`.
 
     Args:
-        items: a dataset with a length.
-        place: see `place`.
-        batch_size: at most so many items go together.
-        alike: items can go together where this gives the same answer to their numbers, e.g. the size of a picture.
+        items: the dataset.
+        process: rank of this process and number of processes; see `process_of`.
+        batch_size: largest number of items in a batch.
         workers: processes that read ahead.
     """
-    mine = share(len(items), place)
+    mine = share(len(items), process)
     groups = [[i] for i in mine]
-    if batch_size > 1 and alike:
-        kinds = {i: alike(i) for i in mine}
-        first = {kind: i for i, kind in reversed(kinds.items())}
-        runs = groupby(sorted(mine, key=lambda i: first[kinds[i]]), kinds.get)
-        kin = [list(run) for _, run in runs]
-        groups = [run[start : start + batch_size] for run in kin for start in range(0, len(run), batch_size)]
+    if batch_size > 1:
+        keys = {i: items.batch_key(i) for i in mine}
+        first = {key: i for i, key in reversed(keys.items())}
+        same = [list(run) for _, run in groupby(sorted(mine, key=lambda i: first[keys[i]]), keys.get)]
+        groups = [run[start : start + batch_size] for run in same for start in range(0, len(run), batch_size)]
     return DataLoader(_Batches(items, groups), batch_size=None, num_workers=workers)
 
 
-def place(trainer: L.Trainer | None) -> tuple[int, int]:
-    """Rank and number of the processes that share a run."""
+def process_of(trainer: L.Trainer | None) -> tuple[int, int]:
+    """Rank of this process and number of processes in a run."""
     return (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
 
 
-def share(count: int, place: tuple[int, int]) -> range:
-    """The numbers of one process's part of `count` items."""
-    rank, world = place
+def share(count: int, process: tuple[int, int]) -> range:
+    """The numbers of the items that one process gets, of `count` items."""
+    rank, world = process
     if 0 < count < world:
         raise ValueError(
             f"trainer.devices: {world} processes share {count} items, and some would have none; use at most {count}."
@@ -63,45 +98,83 @@ def share(count: int, place: tuple[int, int]) -> range:
     return range(rank, count, world)
 
 
-def own_generator(seed: int, i: int) -> torch.Generator:
-    """Item `i`'s own random numbers: the same in any order, batch and number of processes."""
-    return torch.Generator().manual_seed(int(np.random.default_rng((seed, i)).integers(2**63)))
+def item_generator(seed: int, name: str) -> torch.Generator:
+    """The random numbers of an item: they depend on its name only, not on its place, its batch or its process."""
+    digest = hashlib.blake2b(f"{seed}/{name}".encode(), digest_size=8).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest, "big") >> 1)
 
 
-def together(items: Sequence[Item]) -> Batch:
-    """Items of one shape as a batch; those that could not be read are in its `errors` alone."""
-    batch: Batch = {"errors": {item["name"]: item["error"] for item in items if "error" in item}}
-    good = [item for item in items if "error" not in item]
+def collate(items: Sequence[Item]) -> Batch:
+    """Items as a batch.
+
+    Floats of `inputs` that differ between the items become a tensor `(b,)`, such as a noise level for each picture; any
+    other value must be the same in all items.
+    """
+    good = [cast(dict[str, Any], item) for item in items if "error" not in item]
+    batch: dict[str, Any] = {"errors": {item["name"]: item["error"] for item in items if "error" in item}}
     for key in good[0] if good else ():
         values = [item[key] for item in good]
-        batch[key] = _joined(values) if key in ("inputs", "truth") else values
-    return batch
+        batch[key] = _joined(values, key) if key in ("inputs", "truth") else values
+    return cast(Batch, batch)
 
 
-def alone(of: Any, i: int) -> Any:
-    """Item `i` of a batch, or of what an op gave for it, as a batch of one. A list has one element an item."""
-    if isinstance(of, dict) and "errors" in of:
-        return {key: value[i : i + 1] if isinstance(value, list) else alone(value, i) for key, value in of.items()}
-    if isinstance(of, list):
-        return of[i : i + 1]
-    return tree_map(lambda leaf: leaf[i : i + 1] if isinstance(leaf, Tensor) else leaf, of)
+def select(batch: Any, i: int) -> Any:
+    """Item `i` of a batch, or of the output of an op for it, as a batch of one item."""
+    if isinstance(batch, dict) and "errors" in batch:
+        return {
+            key: {} if key == "errors" else value[i : i + 1] if isinstance(value, list) else select(value, i)
+            for key, value in batch.items()
+        }
+    if isinstance(batch, list):
+        return batch[i : i + 1]
+    return tree_map(lambda leaf: leaf[i : i + 1] if isinstance(leaf, Tensor) else leaf, batch)
 
 
-def _joined(values: Sequence[Any]) -> Any:
-    """Tensors one after the other; numbers such as a sample rate are the same in all items."""
-    if isinstance(values[0], dict):
-        return {key: _joined([value[key] for value in values]) for key in values[0]}
-    return torch.cat(list(values)) if isinstance(values[0], Tensor) else values[0]
+def keep(batch: Batch, kept: list[int]) -> None:
+    """Remove all other items from a batch, in place."""
+    for key, value in cast(dict[str, Any], batch).items():
+        if isinstance(value, list):
+            batch[key] = [value[i] for i in kept]  # type: ignore[literal-required]
+        elif key != "errors":
+            batch[key] = tree_map(lambda leaf: leaf[kept] if isinstance(leaf, Tensor) else leaf, value)  # type: ignore[literal-required]
+
+
+def concatenate(outputs: Sequence[Any]) -> Any:
+    """The outputs of an op for single items as its output for all of them: the inverse of `select`."""
+    if isinstance(outputs[0], list):
+        return [value for output in outputs for value in output]
+    return tree_map(lambda *leaves: torch.cat(leaves) if isinstance(leaves[0], Tensor) else leaves[0], *outputs)
+
+
+def _joined(values: Sequence[Any], key: str) -> Any:
+    """One value for a batch from the values of its items; `key` is the path of the value, for messages."""
+    first = values[0]
+    if isinstance(first, dict):
+        if any(value.keys() != first.keys() for value in values):
+            raise ValueError(f"{key}: the items of a batch have different keys; load them with data.batch_size=1.")
+        return {name: _joined([value[name] for value in values], f"{key}.{name}") for name in first}
+    if isinstance(first, Tensor):
+        if len(shapes := {tuple(value.shape[1:]) for value in values}) > 1:
+            raise ValueError(f"{key}: the items of a batch have different shapes {sorted(shapes)}; see `batch_key`.")
+        return torch.cat(list(values))
+    if all(value == first for value in values):
+        return first
+    if any(isinstance(value, float) for value in values) and all(type(value) in (int, float) for value in values):
+        return torch.tensor(values)
+    raise ValueError(
+        f"{key}: expected one value for all items of a batch, got {', '.join(map(repr, values))}; "
+        "bring the items to one value, or load them with data.batch_size=1."
+    )
 
 
 class _Batches(Dataset[Batch]):
-    """Batch `i` is the items whose numbers are `groups[i]`."""
+    """Batch `i` has the items whose numbers are `groups[i]`."""
 
-    def __init__(self, items: Any, groups: Sequence[Sequence[int]]) -> None:
+    def __init__(self, items: Items, groups: Sequence[Sequence[int]]) -> None:
         self.items, self.groups = items, groups
 
     def __len__(self) -> int:
         return len(self.groups)
 
     def __getitem__(self, i: int) -> Batch:
-        return together([self.items[j] for j in self.groups[i]])
+        return collate([self.items[j] for j in self.groups[i]])

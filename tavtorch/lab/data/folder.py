@@ -2,43 +2,29 @@
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import lightning as L
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from tavtorch.image.contours.polygons import circle
-from tavtorch.image.restoration.inpaint_tv import hole_from_color
-from tavtorch.lab.data.batches import Item, loader, place
-from tavtorch.lab.data.files import AUDIO, PICTURES, audio_info, picture_size, read_audio, read_picture
+from tavtorch.lab.data.batches import Item, loader, process_of
+from tavtorch.lab.data.media import Media
 
 log = logging.getLogger(__name__)
 
 
-class Media(NamedTuple):
-    """A kind of files: what they are called, how they are told, read, and sorted into batches."""
-
-    name: str
-    suffixes: tuple[str, ...]
-    read: Callable[[Path], Item]
-    """An item without its name; a `ValueError` says what is wrong with the file."""
-    alike: Callable[[Path], Hashable]
-    """Files that answer the same fit into one batch."""
-
-
 class Folder(L.LightningDataModule):
-    """The files of a kind under a path, each to exactly one process.
+    """The files of a kind under a path; each is read by exactly one process.
 
     Args:
         root: a file, or a folder that is searched with its sub-folders.
-        media: which files, and how they are read: `PICTURE`, `RECORDING`.
-        batch_size: at most so many files of one size go through the op together.
+        media: which files, and how they are read: `media.PICTURE`, `media.RECORDING`, …
+        batch_size: largest number of files, of equal size, that go through the op together.
         workers: processes that read ahead.
-        results: folder of earlier results; a file that has its result there is left out.
-        overwrite: do such a file again.
+        results: folder of earlier results; a file that has its result there is skipped.
+        overwrite: process such a file again.
     """
 
     def __init__(
@@ -61,16 +47,15 @@ class Folder(L.LightningDataModule):
                 "data=folder has no truth to score or to train with; use run=predict, or the task's own data."
             )
         self.files = Files(self.root, self.media, self.done)
-        if self.files.done and place(self.trainer)[0] == 0:
+        if self.files.done and process_of(self.trainer)[0] == 0:
             log.info("%d have their result in %s already; overwrite=true does them again", self.files.done, self.done)
 
     def predict_dataloader(self) -> DataLoader[Any]:
-        where, alike = place(self.trainer), self.files.alike
-        return loader(self.files, where, batch_size=self.batch_size, alike=alike, workers=self.workers)
+        return loader(self.files, process_of(self.trainer), batch_size=self.batch_size, workers=self.workers)
 
 
 class Files(Dataset[Item]):
-    """The files of a kind under a path, each as an item; one that cannot be read comes as `{"name", "error"}`.
+    """The files of a kind under a path, each as an item; one that cannot be read is `{"name", "error"}`.
 
     Args:
         root: a file, or a folder that is searched with its sub-folders.
@@ -90,119 +75,29 @@ class Files(Dataset[Item]):
     def __getitem__(self, i: int) -> Item:
         name, path = self.items[i]
         try:
-            return {"name": name, **self.media.read(path)}
+            return Item(name=name, **self.media.read(path))  # type: ignore[typeddict-item]
         except ValueError as error:
-            return {"name": name, "error": str(error)}
+            return Item(name=name, error=str(error))
 
-    def alike(self, i: int) -> Hashable:
-        """Items that answer the same fit into one batch."""
-        return self.media.alike(self.items[i][1])
-
-
-def picture(path: Path) -> Item:
-    """The colours are the op's; what else the file holds is kept, and comes back where the result is written."""
-    image, alpha, levels = read_picture(path)
-    return {"inputs": {"image": image[None]}, "file": {"suffix": path.suffix, "alpha": alpha, "levels": levels}}
+    def batch_key(self, i: int) -> Hashable:
+        return self.media.batch_key(self.items[i][1])
 
 
-def recording(path: Path) -> Item:
-    """The samples and their rate."""
-    wave, sample_rate = read_audio(path)
-    return {"inputs": {"wave": wave[None], "sample_rate": sample_rate}}
-
-
-def stream(path: Path) -> Item:
-    """A recording of any length, to be read piece by piece: `read(start, frames)` gives `(c, frames)`."""
-    sample_rate, _, length = audio_info(path)
-
-    def read(start: int, frames: int) -> Tensor:
-        return read_audio(path, start, frames)[0]
-
-    return {"inputs": {"read": read, "length": length, "sample_rate": sample_rate}, "path": str(path)}
-
-
-PICTURE = Media("picture", PICTURES, picture, picture_size)
-RECORDING = Media("recording", AUDIO, recording, lambda path: path)  # lengths differ: each is a batch of its own
-STREAM = RECORDING._replace(read=stream)
-
-
-def pictures() -> Media:
-    """`PICTURE`, for configurations."""
-    return PICTURE
-
-
-def recordings() -> Media:
-    """`RECORDING`, for configurations."""
-    return RECORDING
-
-
-def holed(*, color: Sequence[float] | None = None, tolerance: float = 0.1, holes: str | None = None) -> Media:
-    """Pictures with a hole, which is what is painted in a colour, or white in a mask, or transparent.
-
-    Args:
-        color: the paint, red, green and blue (or grey) in [0, 1].
-        tolerance: how far from it each channel may be.
-        holes: a mask for all pictures, or a folder of masks that are named like the pictures.
-    """
-
-    def read(path: Path) -> Item:
-        image, alpha, levels = read_picture(path)
-        if color is not None:
-            hole = hole_from_color(image[None], color, tolerance)
-        elif holes is not None:
-            hole = _mask(Path(holes), path)
-        elif alpha is not None:
-            hole = alpha[None] < 1
-        else:
-            raise ValueError(f"{path}: no pixel is transparent; say where the hole is with media.color or media.holes.")
-        if hole.shape[-2:] != image.shape[-2:]:
-            raise ValueError(f"{path}: the mask has another size, {tuple(hole.shape[-2:])}, than the picture's.")
-        file = {"suffix": path.suffix, "alpha": None, "levels": levels}
-        return {"inputs": {"image": image[None], "hole": hole}, "file": file}
-
-    return PICTURE._replace(read=read)
-
-
-def encircled(*, radius: float = 0.45, n: int = 200) -> Media:
-    """Pictures with a circle about the middle to start a contour from.
-
-    Args:
-        radius: share of the shorter side.
-        n: points of the circle.
-    """
-
-    def read(path: Path) -> Item:
-        item = picture(path)
-        h, w = item["inputs"]["image"].shape[-2:]
-        item["inputs"]["points"] = circle(((w - 1) / 2, (h - 1) / 2), radius * min(h, w), n)
-        return item
-
-    return PICTURE._replace(read=read)
-
-
-def _mask(holes: Path, path: Path) -> Tensor:
-    """White is missing."""
-    paths = [holes] if holes.is_file() else [p for p in sorted(holes.glob(f"{path.stem}.*")) if p.suffix in PICTURES]
-    if not paths:
-        raise ValueError(f"{path}: no mask of this name in {holes}; see media.holes.")
-    return read_picture(paths[0]).image[None, :1] > 0.5
-
-
-def find(root: Path, suffixes: tuple[str, ...], what: str) -> list[Path]:
-    """The files with one of these suffixes under a folder, or the one file, in the order of their names."""
+def find(root: Path, suffixes: tuple[str, ...], kind: str) -> list[Path]:
+    """The files with one of these suffixes under a folder, sorted by path, or the one file."""
     if not root.exists():
         raise ValueError(f"data.root: expected a file or a folder, but {root} does not exist.")
     paths = [root] if root.is_file() else sorted(p for p in root.rglob("*") if p.is_file() and p.name[0] != ".")
     paths = [path for path in paths if path.suffix.lower() in suffixes]
     if not paths:
-        raise ValueError(f"data.root: no {what} in {root}; expected one of {', '.join(suffixes)}.")
+        raise ValueError(f"data.root: no {kind} in {root}; expected one of {', '.join(suffixes)}.")
     return paths
 
 
 def _named(root: Path, media: Media) -> list[tuple[str, Path]]:
-    """Files and their names, which say where the results go below the folder of predictions.
+    """Files with their names, which are the paths of the results below the folder of predictions.
 
-    A name is the path below the root without its suffix, which stays on where two files differ in nothing else.
+    A name is the path below the root without its suffix; the suffix is kept if two files differ in nothing else.
     """
     paths = find(root, media.suffixes, media.name)
     below = [path.relative_to(root if root.is_dir() else root.parent) for path in paths]
@@ -211,6 +106,6 @@ def _named(root: Path, media: Media) -> list[tuple[str, Path]]:
     return [(name.as_posix(), path) for name, path in zip(names, paths, strict=True)]
 
 
-def _has_result(place: Path) -> bool:
-    """Is there a folder or a file of this name, or a file of this name with some suffix?"""
-    return place.exists() or any(path.with_suffix("") == place for path in place.parent.glob("*.*"))
+def _has_result(path: Path) -> bool:
+    """Whether there is a folder or a file of this name, or a file of this name with any suffix."""
+    return path.exists() or any(other.with_suffix("") == path for other in path.parent.glob("*.*"))

@@ -1,4 +1,4 @@
-"""Songs with known stems: on disk, in memory, or generated."""
+"""Songs with known stems, on disk or in memory."""
 
 import re
 from collections.abc import Collection, Sequence
@@ -10,18 +10,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from torchaudio.functional import resample
-from tqdm import tqdm
 
 from tavtorch.lab.data.files import AUDIO, audio_info, read_audio
-from tavtorch.lab.data.synthetic import STEMS, band
+from tavtorch.lab.data.synthetic import STEMS
 
 PARTS = (*STEMS, "accompaniment", "mixture")
 _CODEC_PADDING = 0.05  # seconds by which lossy encoders lengthen one stem more than another
-_CHUNK = 16  # generated songs made together
 
 
 class Form(NamedTuple):
-    """What a network hears and gives: the stems it knows, its rate in Hz and its channels."""
+    """What songs are brought to for a network: its stems, its sample rate in Hz and its channels."""
 
     stems: Sequence[str] = ("vocals", "accompaniment")
     sample_rate: int = 16000
@@ -29,8 +27,8 @@ class Form(NamedTuple):
 
 
 @dataclass(frozen=True)
-class RecordedSong:
-    """A folder with one file a stem; excerpts are read where they lie."""
+class SongOnDisk:
+    """A folder with one file per stem; excerpts are read from the files."""
 
     name: str
     files: dict[str, Path]
@@ -38,23 +36,23 @@ class RecordedSong:
     seconds: float
 
     def read(self, stem: str, start: float, seconds: float, sample_rate: int, channels: int) -> Float[Tensor, "c t"]:
-        """`seconds` of a stem from `start` on, at the rate and with the channels asked for; silence past the end."""
+        """`seconds` of a stem from `start` on, at a sample rate and with a number of channels; zeros past the end."""
         first, wanted = round(start * self.sample_rate), round(seconds * self.sample_rate)
         count = max(0, min(wanted, round(self.seconds * self.sample_rate) - first))
         wave = torch.zeros(channels, max(wanted, 1))
-        for part, sign in recipe(stem, self.files).items():
+        for part, sign in stem_formula(stem, self.files).items():
             wave[:, :count] += sign * _with_channels(read_audio(self.files[part], first, count)[0], channels)
         return _fit(resample(wave, self.sample_rate, sample_rate), round(seconds * sample_rate))
 
     @property
     def parts(self) -> Collection[str]:
-        """What there is a file of."""
+        """The parts that have a file."""
         return self.files
 
 
 @dataclass(frozen=True)
-class HeldSong:
-    """A song in memory: one wave `(c, t)` a stem, all at one rate and of one length."""
+class SongInMemory:
+    """A song in memory: one wave `(c, t)` per stem, all of one rate and one length."""
 
     name: str
     stems: dict[str, Float[Tensor, "c t"]]
@@ -65,10 +63,10 @@ class HeldSong:
         return next(iter(self.stems.values())).shape[-1] / self.sample_rate
 
     def read(self, stem: str, start: float, seconds: float, sample_rate: int, channels: int) -> Float[Tensor, "c t"]:
-        """As `RecordedSong.read`."""
+        """As `SongOnDisk.read`."""
         excerpt = slice(first := round(start * self.sample_rate), first + round(seconds * self.sample_rate))
         wave = torch.zeros(1, 1)
-        for part, sign in recipe(stem, self.stems).items():
+        for part, sign in stem_formula(stem, self.stems).items():
             wave = wave + sign * self.stems[part][:, excerpt]
         if sample_rate != self.sample_rate:
             wave = resample(wave, self.sample_rate, sample_rate)
@@ -76,54 +74,36 @@ class HeldSong:
 
     @property
     def parts(self) -> Collection[str]:
-        """What is held."""
+        """The parts in memory."""
         return self.stems
 
 
-Song = RecordedSong | HeldSong
+Song = SongOnDisk | SongInMemory
 
 
-def check(song: Song, stems: Sequence[str]) -> None:
-    """Raise a `ValueError` where one of the stems can neither be read nor be summed from others."""
+def check_stems(song: Song, stems: Sequence[str]) -> None:
+    """Raise a `ValueError` if one of the stems can neither be read nor be computed from other parts."""
     for stem in stems:
-        tracks(stem, song)
+        tracks_of(stem, song)
 
 
-def hold(song: Song, form: Form) -> Song:
+def to_memory(song: Song, form: Form) -> Song:
     """The song with the tracks of its stems decoded, resampled and kept in memory."""
-    names = [track for stem in form.stems for track in tracks(stem, song)]
+    names = [track for stem in form.stems for track in tracks_of(stem, song)]
     held = {name: song.read(name, 0.0, song.seconds, form.sample_rate, form.channels) for name in names}
-    return HeldSong(song.name, held, form.sample_rate)
+    return SongInMemory(song.name, held, form.sample_rate)
 
 
-def tracks(stem: str, song: Song) -> list[str]:
-    """What a song has that can be mixed into a stem, one by one: the accompaniment may be drums, bass and other."""
+def tracks_of(stem: str, song: Song) -> list[str]:
+    """The parts of a song that add up to a stem: the accompaniment may be drums, bass and other."""
     try:
-        parts = recipe(stem, song.parts)
+        parts = stem_formula(stem, song.parts)
     except KeyError:
         raise ValueError(
             f"{song.name}: {stem} cannot be had from {', '.join(sorted(song.parts))}. Add {stem} as a file, or "
             "ask for other stems: task.op.stems=[vocals,accompaniment]."
         ) from None
     return list(parts) if all(sign > 0 for sign in parts.values()) and parts else [stem]
-
-
-def made_songs(count: int, seconds: float, *, sample_rate: int, seed: int) -> list[Song]:
-    """`count` generated songs of four stems, the same for the same seed and count; see `synthetic.band`.
-
-    They are made on a GPU where there is one (other songs than a CPU makes from the seed) and kept in memory.
-    """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    songs: list[Song] = []
-    for first in tqdm(range(0, count, _CHUNK), "making songs", leave=False):
-        generator = torch.Generator(device).manual_seed(seed + (first << 16))
-        some = min(_CHUNK, count - first)
-        waves = band(some, seconds, sample_rate=sample_rate, generator=generator, device=device).cpu()
-        songs += [
-            HeldSong(f"made_{seed}_{first + i:04d}", dict(zip(STEMS, stems, strict=True)), sample_rate)
-            for i, stems in enumerate(waves)
-        ]
-    return songs
 
 
 def recorded_songs(root: str | Path) -> list[Song]:
@@ -153,7 +133,7 @@ def recorded_songs(root: str | Path) -> list[Song]:
 
 
 class Splits(NamedTuple):
-    """Songs to learn from, to choose the best weights by, and to score."""
+    """Songs for training, for choosing the best weights, and for scoring."""
 
     train: list[Song]
     val: list[Song]
@@ -161,13 +141,13 @@ class Splits(NamedTuple):
 
 
 def split_songs(root: str | Path, *, group: str | None = None, val: float = 0.15, test: float = 0.25) -> Splits:
-    r"""Part the songs of a folder so that no song, or no group of songs, is in two parts.
+    r"""Split the songs of a folder so that no song, or no group of songs, is in two splits.
 
-    A folder with `train/` and `test/` (MUSDB18-HQ) keeps its own test songs. The draw hangs on the sorted names only.
+    A folder with `train/` and `test/` (MUSDB18-HQ) keeps its test songs. The split depends on the sorted names only.
 
     Args:
-        group: regular expression whose first group names what must stay together, such as the singer: `"(.+)_\d+"`.
-        val, test: shares of the groups; each that is not 0 gets one at least. `test=1` scores every song.
+        group: regular expression whose first group is what songs of one split share, such as the singer: `"(.+)_\d+"`.
+        val, test: fractions of the groups; one that is not 0 gets at least one group. `test=1` scores every song.
     """
     root = Path(root)
     own_test = (root / "train").is_dir() and (root / "test").is_dir()
@@ -178,27 +158,27 @@ def split_songs(root: str | Path, *, group: str | None = None, val: float = 0.15
         groups.setdefault(match[1] if match else song.name, []).append(song)
     order = torch.randperm(len(groups), generator=torch.Generator().manual_seed(0)).tolist()
     shuffled = [list(groups.values())[i] for i in order]
-    n_test = 0 if own_test else _share(test, len(shuffled))
-    n_val = _share(val, len(shuffled) - n_test)
+    n_test = 0 if own_test else _part_of(test, len(shuffled))
+    n_val = _part_of(val, len(shuffled) - n_test)
     parts = shuffled[n_test + n_val :], shuffled[n_test : n_test + n_val], shuffled[:n_test]
     train, val_songs, test_songs = ([song for songs in part for song in songs] for part in parts)
     return Splits(train, val_songs, tested + test_songs)
 
 
-def recipe(stem: str, parts: Collection[str]) -> dict[str, int]:
-    """Which of the parts, with which signs, add up to a stem.
+def stem_formula(stem: str, parts: Collection[str]) -> dict[str, int]:
+    """The parts, with their signs, that add up to a stem.
 
-    Raises `KeyError` where none do. A part of the band that is missing from a song without a mixture is silent.
+    Raises `KeyError` if none do. A part of the band that is missing from a song without a mixture is silent.
 
-    >>> recipe("accompaniment", ["vocals", "drums", "bass"])
+    >>> stem_formula("accompaniment", ["vocals", "drums", "bass"])
     {'drums': 1, 'bass': 1}
-    >>> recipe("vocals", ["mixture", "accompaniment"])
+    >>> stem_formula("vocals", ["mixture", "accompaniment"])
     {'mixture': 1, 'accompaniment': -1}
-    >>> recipe("rest", ["mixture", "drums"])                                             # all but the drums
+    >>> stem_formula("rest", ["mixture", "drums"])                                             # all but the drums
     {'mixture': 1, 'drums': -1}
     """
     if stem == "rest" and "drums" in parts:
-        mixture = recipe("mixture", parts)
+        mixture = stem_formula("mixture", parts)
         return {part: 1 for part in mixture if part != "drums"} | ({} if "drums" in mixture else {"drums": -1})
     if stem in parts:
         return {stem: 1}
@@ -219,7 +199,7 @@ def _stem_files(folder: Path) -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.iterdir()) if path.stem in PARTS and path.suffix.lower() in AUDIO}
 
 
-def _recorded(name: str, files: dict[str, Path]) -> RecordedSong:
+def _recorded(name: str, files: dict[str, Path]) -> SongOnDisk:
     heads = {stem: audio_info(path) for stem, path in files.items()}
     rates = {stem: rate for stem, (rate, _, _) in heads.items()}
     seconds = {stem: frames / rate for stem, (rate, _, frames) in heads.items()}
@@ -230,10 +210,10 @@ def _recorded(name: str, files: dict[str, Path]) -> RecordedSong:
         raise ValueError(
             f"{name}: its stems differ in length: {lengths} seconds; export them from one start to one end."
         )
-    return RecordedSong(name, files, next(iter(rates.values())), min(seconds.values()))
+    return SongOnDisk(name, files, next(iter(rates.values())), min(seconds.values()))
 
 
-def _share(share: float, count: int) -> int:
+def _part_of(share: float, count: int) -> int:
     return min(count, max(1, round(share * count))) if share > 0 else 0
 
 

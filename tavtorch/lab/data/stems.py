@@ -1,6 +1,6 @@
 """Songs with known stems for training and scoring a separation network."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,20 +13,21 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, Subset
 from tqdm import tqdm
 
-from tavtorch.lab.data.batches import loader, place, share
-from tavtorch.lab.data.songs import Form, Song, check, hold, made_songs, split_songs, tracks
+from tavtorch.lab.data.batches import Item, loader, process_of, share
+from tavtorch.lab.data.generated import generated_songs
+from tavtorch.lab.data.songs import Form, Song, check_stems, split_songs, to_memory, tracks_of
 
-_MADE = 12.0  # seconds of a generated song: a few bars of its chords
+_GENERATED = 12.0  # seconds of a generated song: a few bars of its chords
 
 
 @dataclass(frozen=True)
 class Remix:
-    """Augmentation: new songs from the stems of old ones (Uhlich et al. 2017, doi:10.1109/ICASSP.2017.7952158).
+    """Augmentation: new mixtures from the stems of several songs (Uhlich et al. 2017, doi:10.1109/ICASSP.2017.7952158).
 
     Args:
-        across: share of the excerpts whose tracks come each from a song of its own; the rest stay together.
-        gain: each track is made louder or softer by up to so many dB.
-        swap: share of the stereo tracks whose left and right change places.
+        across: fraction of the excerpts whose tracks each come from another song; the other excerpts are of one song.
+        gain: largest change of a track's level, up or down, in dB.
+        swap: fraction of the stereo tracks whose left and right channels are swapped.
     """
 
     across: float = 0.5
@@ -41,13 +42,14 @@ class Remix:
 
 
 class Excerpts(Dataset[dict[str, Any]]):
-    """An endless, numbered supply of excerpts: number `i` is the same in every process, run and order.
+    """Excerpts without end, by number: excerpt `i` is the same in every process, run and order.
 
     Args:
-        songs: where they come from; a long song comes as often as it has seconds.
-        form: what the network hears.
+        songs: where they are cut from; a song is drawn in proportion to its length.
+        form: the network's stems, sample rate and channels.
         seconds: length of an excerpt.
-        remix: see `Remix`; without it stems stay together as they were recorded.
+        remix: see `Remix`; None leaves the stems of a song together.
+        seed: of all random numbers.
     """
 
     def __init__(
@@ -60,7 +62,7 @@ class Excerpts(Dataset[dict[str, Any]]):
         seed: int = 0,
     ) -> None:
         for song in songs:
-            check(song, form.stems)
+            check_stems(song, form.stems)
         self.songs, self.form, self.seconds, self.remix, self.seed = songs, form, seconds, remix, seed
         lengths = np.array([song.seconds for song in songs])
         self.shares = lengths / lengths.sum()
@@ -68,19 +70,19 @@ class Excerpts(Dataset[dict[str, Any]]):
     def __getitem__(self, number: int) -> dict[str, Any]:
         rng = np.random.default_rng((self.seed, number))
         across = self.remix is not None and rng.random() < self.remix.across
-        place = self._place(rng)
-        stems = torch.stack([self._stem(stem, place, across, rng) for stem in self.form.stems])
+        position = self._position(rng)
+        stems = torch.stack([self._stem(stem, position, across, rng) for stem in self.form.stems])
         return {"inputs": {"wave": stems.sum(0)}, "truth": stems}
 
-    def _stem(self, stem: str, place: tuple[Song, float], across: bool, rng: np.random.Generator) -> Tensor:
-        """One stem of an excerpt; across songs, each of its tracks is from another place, if that has such a track."""
+    def _stem(self, stem: str, position: tuple[Song, float], across: bool, rng: np.random.Generator) -> Tensor:
+        """One stem of an excerpt; across songs, each of its tracks is from another position if that song has it."""
         waves = []
-        for track in tracks(stem, place[0]):
-            other = self._place(rng) if across else place
-            waves.append(self._read(track, *(other if track in other[0].parts else place)))
+        for track in tracks_of(stem, position[0]):
+            other = self._position(rng) if across else position
+            waves.append(self._read(track, *(other if track in other[0].parts else position)))
         return (self.remix(torch.stack(waves), rng) if self.remix else torch.stack(waves)).sum(0)
 
-    def _place(self, rng: np.random.Generator) -> tuple[Song, float]:
+    def _position(self, rng: np.random.Generator) -> tuple[Song, float]:
         song = self.songs[rng.choice(len(self.songs), p=self.shares)]
         return song, rng.uniform(0, max(0.0, song.seconds - self.seconds))
 
@@ -88,31 +90,40 @@ class Excerpts(Dataset[dict[str, Any]]):
         return song.read(stem, start, self.seconds, self.form.sample_rate, self.form.channels)
 
 
-class Whole(Dataset[dict[str, Any]]):
-    """Whole songs with their stems; a song that cannot be read comes as `{"name", "error"}`."""
+class WholeSongs(Dataset[Item]):
+    """Songs with their stems; a song that cannot be read is `{"name", "error"}`.
 
-    def __init__(self, songs: Sequence[Song], form: Form) -> None:
-        self.songs, self.form = songs, form
+    Args:
+        songs: the songs, or a function that makes them for a `sample_rate`.
+        form: what they are brought to.
+    """
+
+    def __init__(self, songs: Sequence[Song] | Callable[..., Sequence[Song]], form: Form) -> None:
+        self.songs = songs(sample_rate=form.sample_rate) if callable(songs) else songs
+        self.form = form
 
     def __len__(self) -> int:
         return len(self.songs)
 
-    def __getitem__(self, i: int) -> dict[str, Any]:
+    def __getitem__(self, i: int) -> Item:
         song = self.songs[i]
         try:
-            check(song, self.form.stems)
+            check_stems(song, self.form.stems)
             wave, *stems = (self._read(song, stem) for stem in ("mixture", *self.form.stems))
         except ValueError as error:
             return {"name": song.name, "error": str(error)}
         inputs = {"wave": wave[None], "sample_rate": self.form.sample_rate}
         return {"name": song.name, "inputs": inputs, "truth": torch.stack(stems)[None]}
 
+    def batch_key(self, i: int) -> Hashable:
+        return self.songs[i].seconds
+
     def _read(self, song: Song, stem: str) -> Tensor:
         return song.read(stem, 0.0, song.seconds, self.form.sample_rate, self.form.channels)
 
 
-class Draws(Sampler[int]):
-    """Numbers of the excerpts of an epoch, `epoch * count + i`, every `world`-th of them: none comes twice."""
+class EpochNumbers(Sampler[int]):
+    """Numbers of the excerpts of an epoch, `epoch * count + i`; a process gets every `world`-th. None comes twice."""
 
     def __init__(self, count: int, rank: int = 0, world: int = 1) -> None:
         self.count, self.rank, self.world, self.epoch = count, rank, world, 0
@@ -129,20 +140,21 @@ class Draws(Sampler[int]):
 
 
 class Stems(L.LightningDataModule):
-    """Songs to train a separation network on, real or generated or both, and whole songs to score it on.
+    """Songs to train a separation network on, recorded or generated or both, and songs to score it on.
 
     Args:
-        form: what the network hears: stems, rate, channels.
-        excerpts: `Excerpts` with everything but songs, form and seed.
-        root: folder of real songs; without one all songs are generated.
-        group, val, test: how the folder is parted, see `split_songs`.
-        generated: number of generated songs of 12 s to learn from, beside the real ones; where there are no real ones
-            an eighth as many validate, and as many score.
-        batch_size: excerpts a step, over all devices together.
-        per_epoch: excerpts an epoch; an eighth as many validate it.
-        memory: real songs are decoded once and kept where they need less than so many GiB; else excerpts are read from
+        form: the network's stems, sample rate and channels.
+        excerpts: `Excerpts` with every argument but songs, form and seed.
+        root: folder of recorded songs; None generates all songs.
+        group, val, test: how the folder is split, see `split_songs`.
+        generated: number of generated songs of 12 s for training, beside the recorded ones; without recorded ones an
+            eighth of this number is generated for validation, and an eighth for scoring.
+        batch_size: excerpts per step, the total over all devices.
+        per_epoch: training excerpts per epoch; an eighth of this number validates it.
+        memory: limit in GiB up to which recorded songs are decoded once and kept; above it excerpts are read from
             the files each time.
         workers: processes that prepare excerpts; 0 is best for songs in memory.
+        seed: of the generated songs and of the excerpts.
     """
 
     def __init__(
@@ -170,39 +182,39 @@ class Stems(L.LightningDataModule):
     def setup(self, stage: str) -> None:
         songs = self.split(self.root) if self.root else None
         if stage not in ("fit", "validate"):
-            self.test = Whole(songs.test if songs else self._made(self.generated // 8, 2), self.form)
+            self.test = WholeSongs(songs.test if songs else self._generated(self.generated // 8, 2), self.form)
             return
-        train = self._held(songs.train) if songs else []
-        val = self._held(songs.val) if songs else self._made(self.generated // 8, 1)
-        self.train = self._excerpts(train + self._made(self.generated, 0), 0)
+        train = self._decoded(songs.train) if songs else []
+        val = self._decoded(songs.val) if songs else self._generated(self.generated // 8, 1)
+        self.train = self._excerpts(train + self._generated(self.generated, 0), 0)
         self.val = self._excerpts(val, 1, remix=None)
 
     def train_dataloader(self) -> DataLoader[Any]:
-        rank, world = place(self.trainer)
+        rank, world = process_of(self.trainer)
         if self.batch_size % world:
             raise ValueError(
                 f"data.batch_size: {self.batch_size} excerpts cannot be shared evenly by {world} devices; "
                 f"try {world * max(1, self.batch_size // world)}."
             )
-        draws = Draws(self.per_epoch // self.batch_size * self.batch_size, rank, world)
-        return self._load(self.train, sampler=draws, batch_size=self.batch_size // world)
+        numbers = EpochNumbers(self.per_epoch // self.batch_size * self.batch_size, rank, world)
+        return self._load(self.train, sampler=numbers, batch_size=self.batch_size // world)
 
     def val_dataloader(self) -> DataLoader[Any]:
-        rank, world = place(self.trainer)
+        rank, world = process_of(self.trainer)
         count = max(self.per_epoch // 8, world)
         return self._load(Subset(self.val, share(count, (rank, world))), batch_size=self.batch_size)
 
     def test_dataloader(self) -> DataLoader[Any]:
-        return loader(self.test, place(self.trainer))
+        return loader(self.test, process_of(self.trainer))
 
-    def _made(self, count: int, seed: int) -> list[Song]:
-        return made_songs(count, _MADE, sample_rate=self.form.sample_rate, seed=3 * self.seed + seed)
+    def _generated(self, count: int, seed: int) -> list[Song]:
+        return [*generated_songs(count, _GENERATED, sample_rate=self.form.sample_rate, seed=3 * self.seed + seed)]
 
-    def _held(self, songs: list[Song]) -> list[Song]:
-        kept = sum(song.seconds * len(tracks(stem, song)) for song in songs for stem in self.form.stems)
+    def _decoded(self, songs: list[Song]) -> list[Song]:
+        kept = sum(song.seconds * len(tracks_of(stem, song)) for song in songs for stem in self.form.stems)
         if 4 * kept * self.form.sample_rate * self.form.channels > self.memory * 2**30:
             return songs
-        return [hold(song, self.form) for song in tqdm(songs, "decoding songs", leave=False)]
+        return [to_memory(song, self.form) for song in tqdm(songs, "decoding songs", leave=False)]
 
     def _excerpts(self, songs: list[Song], seed: int, **changes: Any) -> Excerpts:
         if not songs:

@@ -14,7 +14,7 @@ from tavtorch.image.contours import area, edge_map
 from tavtorch.image.contours.forces import blur
 from tavtorch.image.contours.polygons import distance
 from tavtorch.lab.data.synthetic.shapes import bays, crowds, disks, stars
-from tavtorch.lab.metrics import iou
+from tavtorch.lab.kinds.contours import iou
 
 SURE = partial(edge_map, sigma=1.5, threshold=0.4)
 REST = Stop(tol=1e-11, max_iter=20000, every=50)

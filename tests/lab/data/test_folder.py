@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from tavtorch.lab.data.files import Picture, write_audio, write_picture
-from tavtorch.lab.data.folder import PICTURE, RECORDING, Files, Folder, holed
+from tavtorch.lab.data.folder import Files, Folder
+from tavtorch.lab.data.media import PICTURE, RECORDING, with_hole
 
 
 def fill(root, *names):
@@ -70,10 +71,10 @@ def test_a_hole_is_transparent_or_painted_or_in_a_mask(tmp_path):
     write_picture(tmp_path / "painted.png", Picture(torch.where(hole > 0, yellow, 0.5 * torch.rand(3, 4, 5))))
     write_picture(tmp_path / "masks/painted.png", Picture(hole))
     for name, media in {
-        "clear": holed(),
-        "painted": holed(color=[1, 1, 0], tolerance=0.05),
-        "painted.png": holed(holes=str(tmp_path / "masks")),
-        "clear.png": holed(holes=str(tmp_path / "masks/painted.png")),
+        "clear": with_hole(),
+        "painted": with_hole(color=[1, 1, 0], tolerance=0.05),
+        "painted.png": with_hole(holes=str(tmp_path / "masks")),
+        "clear.png": with_hole(holes=str(tmp_path / "masks/painted.png")),
     }.items():
         item = Files((tmp_path / name).with_suffix(".png"), media)[0]
         assert torch.equal(item["inputs"]["hole"], hole[None] > 0)
@@ -84,9 +85,9 @@ def test_a_picture_whose_hole_nobody_told(tmp_path):
     write_picture(tmp_path / "a.png", Picture(torch.rand(3, 4, 5)))
     write_picture(tmp_path / "masks/b.png", Picture(torch.rand(1, 4, 5)))
     write_picture(tmp_path / "mask.png", Picture(torch.rand(1, 4, 4)))
-    assert "no pixel is transparent" in Files(tmp_path / "a.png", holed())[0]["error"]
-    assert "no mask of this name" in Files(tmp_path / "a.png", holed(holes=str(tmp_path / "masks")))[0]["error"]
-    assert "another size" in Files(tmp_path / "a.png", holed(holes=str(tmp_path / "mask.png")))[0]["error"]
+    assert "no pixel is transparent" in Files(tmp_path / "a.png", with_hole())[0]["error"]
+    assert "no mask of this name" in Files(tmp_path / "a.png", with_hole(holes=str(tmp_path / "masks")))[0]["error"]
+    assert "another size" in Files(tmp_path / "a.png", with_hole(holes=str(tmp_path / "mask.png")))[0]["error"]
 
 
 # errors

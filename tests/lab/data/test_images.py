@@ -3,22 +3,11 @@ from functools import partial
 import pytest
 import torch
 
+from tavtorch.lab.data.damage import cut_out, missing, noisy, painted, surrounded, untouched, written
+from tavtorch.lab.data.drawings import Drawings, scene
 from tavtorch.lab.data.files import Picture, write_picture
-from tavtorch.lab.data.images import (
-    Generated,
-    Images,
-    bundled,
-    cut_out,
-    grey,
-    missing,
-    noisy,
-    painted,
-    scene,
-    square,
-    surrounded,
-    untouched,
-    written,
-)
+from tavtorch.lab.data.images import bundled, grey, pictures, square
+from tavtorch.lab.data.scored import Scored
 from tavtorch.lab.data.synthetic.shapes import disks
 from tavtorch.lab.data.synthetic.textures import grain, textured
 
@@ -26,7 +15,7 @@ SQUARE = [(100.5, 50.5), (300.5, 50.5), (300.5, 200.5), (100.5, 200.5)]
 
 
 def items(damage, **options):
-    data = Images(damage, **options)
+    data = pictures(damage, **options)
     data.setup("test")
     return {name: item for item in data.test_dataloader() for name in item.get("name", item["errors"])}
 
@@ -116,9 +105,9 @@ def test_a_folder_of_ones_own(tmp_path):
     assert "not a picture" in found["c"]["errors"]["c"]
 
 
-def made(**options):
+def made(batch_size=1, seed=0):
     make = {"disk": partial(scene, shapes=partial(disks, size=32)), "grain": partial(textured, texture=grain, size=32)}
-    data = Generated(make, count=2, **options)
+    data = Scored(partial(Drawings, make, count=2, seed=seed), batch_size=batch_size)
     data.setup("test")
     return list(data.test_dataloader())
 
@@ -151,4 +140,4 @@ def test_a_size_that_a_picture_has_not():
 
 def test_pictures_with_truth_are_not_predicted_on():
     with pytest.raises(ValueError, match="data=folder"):
-        Images(partial(noisy, sigma=0.1)).setup("predict")
+        pictures(partial(noisy, sigma=0.1)).setup("predict")

@@ -5,8 +5,8 @@ import torch
 
 from tavtorch import Library, recognise
 from tavtorch.lab.data.files import write_audio
-from tavtorch.lab.data.music import Clips, Music
-from tavtorch.lab.metrics import recognition
+from tavtorch.lab.data.music import Clips, Music, open_library
+from tavtorch.lab.kinds.music import recognition
 
 NOISES = {"clean": {}, "white": {"white": 0.0}, "both": {"speech": 0.0, "white": -5.0}}
 
@@ -89,6 +89,12 @@ def test_songs_that_are_there_are_not_read_again(folder, tmp_path):
     library.add("0", fingerprint_stream(**batch["inputs"]))
     music.setup("predict")
     assert [batch["name"] for batch in music.predict_dataloader()] == [[str(i)] for i in range(1, 6)]
+
+
+def test_a_run_has_one_library(tmp_path):
+    one = open_library(str(tmp_path / "library.sqlite"))
+    assert open_library(str(tmp_path / "library.sqlite")) is one
+    assert open_library(str(tmp_path / "other.sqlite")) is not one
 
 
 # errors

@@ -4,7 +4,15 @@ import pytest
 import torch
 
 from tavtorch.lab.data.files import write_audio
-from tavtorch.lab.data.songs import Form, HeldSong, check, hold, recipe, recorded_songs, split_songs
+from tavtorch.lab.data.songs import (
+    Form,
+    SongInMemory,
+    check_stems,
+    recorded_songs,
+    split_songs,
+    stem_formula,
+    to_memory,
+)
 
 
 @pytest.fixture
@@ -40,7 +48,7 @@ def song(tmp_path):
     ],
 )
 def test_recipes(stem, parts, sum_):
-    assert recipe(stem, parts.split()) == sum_
+    assert stem_formula(stem, parts.split()) == sum_
 
 
 @pytest.mark.parametrize(
@@ -48,7 +56,7 @@ def test_recipes(stem, parts, sum_):
 )
 def test_what_cannot_be_had(stem, parts):
     with pytest.raises(KeyError):
-        recipe(stem, parts.split())
+        stem_formula(stem, parts.split())
 
 
 def test_reading_a_recorded_song(song, tmp_path):
@@ -76,14 +84,14 @@ def test_any_format_and_rate(song, tmp_path, suffix):
 def test_a_held_song_reads_like_the_recorded_one(song, tmp_path):
     song("one", "vocals", "drums", rate=16000)
     (recorded,) = recorded_songs(tmp_path)
-    held = hold(recorded, Form())
+    held = to_memory(recorded, Form())
     for stem in Form().stems:
         excerpt = (stem, 0.3, 0.9, 16000, 1)
         torch.testing.assert_close(held.read(*excerpt), recorded.read(*excerpt))
 
 
 def test_silent_stem_of_a_held_song():
-    held = HeldSong("one", {"drums": torch.ones(1, 100)}, 100)
+    held = SongInMemory("one", {"drums": torch.ones(1, 100)}, 100)
     assert held.read("vocals", 0.0, 1.0, 100, 1).tolist() == [[0.0] * 100]
 
 
@@ -150,4 +158,4 @@ def test_stems_that_differ_are_all_told(song, tmp_path):
 def test_stems_that_the_network_wants_and_the_song_lacks(song, tmp_path):
     song("one", "vocals", "accompaniment")
     with pytest.raises(ValueError, match="one: drums cannot be had from accompaniment, vocals"):
-        check(recorded_songs(tmp_path)[0], ["vocals", "drums"])
+        check_stems(recorded_songs(tmp_path)[0], ["vocals", "drums"])

@@ -4,15 +4,15 @@ import torch
 from lightning.fabric.utilities.data import _set_sampler_epoch
 from torch.utils.data import DataLoader
 
-from tavtorch.lab.data.songs import Form, HeldSong
-from tavtorch.lab.data.stems import Draws, Excerpts, Remix, Stems, Whole
+from tavtorch.lab.data.songs import Form, SongInMemory
+from tavtorch.lab.data.stems import EpochNumbers, Excerpts, Remix, Stems, WholeSongs
 
 FORM = Form(sample_rate=1000)
 
 
 def made_song(name, seconds=5.0, level=1.0, channels=1):
     wave = torch.randn(2, channels, round(1000 * seconds))
-    return HeldSong(name, {"vocals": level * wave[0], "drums": level * wave[1]}, 1000)
+    return SongInMemory(name, {"vocals": level * wave[0], "drums": level * wave[1]}, 1000)
 
 
 # truth
@@ -25,7 +25,7 @@ def test_an_excerpt_is_a_mixture_and_its_stems():
 
 
 def test_stems_stay_together_without_remixing():
-    song = HeldSong("ramp", dict.fromkeys(("vocals", "drums"), torch.arange(5000.0)[None]), 1000)
+    song = SongInMemory("ramp", dict.fromkeys(("vocals", "drums"), torch.arange(5000.0)[None]), 1000)
     truth = Excerpts([song], FORM, seconds=0.5)[7]["truth"]
     assert torch.equal(truth[0], truth[1])
 
@@ -64,7 +64,7 @@ def test_a_song_shorter_than_an_excerpt_ends_in_silence():
 
 def test_whole_songs():
     song = made_song("one")
-    item = Whole([song], FORM)[0]
+    item = WholeSongs([song], FORM)[0]
     torch.testing.assert_close(item["inputs"]["wave"], item["truth"].sum(1))
     assert item["name"] == "one"
     assert item["inputs"]["sample_rate"] == 1000
@@ -89,7 +89,7 @@ def test_no_draw_comes_twice_over_epochs_and_processes():
     seen = []
     for epoch in range(3):
         for rank in range(2):
-            draws = Draws(10, rank, 2)
+            draws = EpochNumbers(10, rank, 2)
             draws.set_epoch(epoch)
             assert len(list(draws)) == len(draws)
             seen += list(draws)
@@ -97,7 +97,7 @@ def test_no_draw_comes_twice_over_epochs_and_processes():
 
 
 def test_lightning_tells_the_epoch():
-    loader = DataLoader(range(10), sampler=Draws(10), batch_size=2)
+    loader = DataLoader(range(10), sampler=EpochNumbers(10), batch_size=2)
     _set_sampler_epoch(loader, 4)
     assert next(iter(loader.sampler)) == 40
 
@@ -145,7 +145,7 @@ def names(excerpts):
 
 
 def test_more_devices_than_the_batch_can_feed(monkeypatch):
-    monkeypatch.setattr("tavtorch.lab.data.stems.place", lambda trainer: (0, 3))
+    monkeypatch.setattr("tavtorch.lab.data.stems.process_of", lambda trainer: (0, 3))
     data = stems()
     data.setup("fit")
     with pytest.raises(ValueError, match=r"data.batch_size: 4 .* 3 devices; try 3"):
@@ -159,4 +159,4 @@ def test_nothing_to_learn_from():
 
 def test_a_song_without_the_stem_that_the_network_wants():
     with pytest.raises(ValueError, match="one: drums cannot be had from accompaniment"):
-        Excerpts([HeldSong("one", {"accompaniment": torch.zeros(1, 10)}, 10)], Form(stems=["drums"]))
+        Excerpts([SongInMemory("one", {"accompaniment": torch.zeros(1, 10)}, 10)], Form(stems=["drums"]))

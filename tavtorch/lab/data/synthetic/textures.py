@@ -1,6 +1,6 @@
 """Drawings with a texture on them, both of them known, and a grid: what splits into structure and texture are for."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -51,9 +51,7 @@ def lattice(
     return {"inputs": {"image": image[None, None], "direction": direction}}
 
 
-def grating(
-    grid: Float[Tensor, "2 h w"], generator: Generator, *, frequency: tuple[float, float]
-) -> Float[Tensor, "h w"]:
+def grating(grid: Float[Tensor, "2 h w"], generator: Generator, *, frequency: Sequence[float]) -> Float[Tensor, "h w"]:
     """A sine wave of this frequency (x, y), in cycles a pixel, at any phase."""
     x, y = grid
     return 2**0.5 * torch.sin(2 * torch.pi * (frequency[0] * x + frequency[1] * y + _dice(generator)))

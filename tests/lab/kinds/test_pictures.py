@@ -4,14 +4,45 @@ import io
 import numpy as np
 import pytest
 import torch
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from PIL import Image
 
 from tavtorch import Solution, Stop
-from tavtorch.image.splitting.split import Split
-from tavtorch.lab.panels import picture, plot
-from tavtorch.lab.panels.pictures import convergence, marked, parts, removed, restored, spectrum_plot
+from tavtorch.lab.kinds.pictures import convergence, marked, removed, restoration, restored
+
+# score
+
+
+def test_a_tenth_off_everywhere_is_twenty_decibels():
+    truth = torch.rand(2, 3, 16, 16) / 2
+    batch = {"inputs": {"image": truth + 0.01}, "truth": truth}
+    scores = restoration(truth + torch.tensor([0.1, 0.001]).reshape(2, 1, 1, 1), batch)
+    torch.testing.assert_close(scores["result/psnr"], torch.tensor([20.0, 60.0]), atol=1e-3, rtol=0)
+    torch.testing.assert_close(scores["input/psnr"], torch.tensor([40.0, 40.0]), atol=1e-3, rtol=0)
+    assert scores["result/ssim"][0] < scores["result/ssim"][1] < 1
+
+
+def test_what_is_out_of_range_is_cut_off_before_it_is_compared():
+    truth = torch.ones(1, 1, 16, 16)
+    scores = restoration(truth + 5, {"inputs": {"image": truth - 0.1}, "truth": truth})
+    assert scores["result/psnr"].item() == float("inf")
+
+
+def test_in_the_hole_only_the_hole_counts():
+    truth, hole = torch.rand(1, 3, 16, 16) / 2, torch.zeros(1, 1, 16, 16, dtype=torch.bool)
+    hole[..., :4] = True
+    result = torch.where(hole, truth + 0.1, truth + 0.3)
+    scores = restoration(result, {"inputs": {"image": truth, "hole": hole}, "truth": truth})
+    assert scores["result/psnr_in_hole"].item() == pytest.approx(20, abs=1e-3)
+
+
+def test_a_solution_says_how_it_went():
+    image, one = torch.rand(1, 1, 16, 16), torch.ones(1)
+    batch = {"inputs": {"image": image}, "truth": image}
+    scores = restoration(Solution(image, 7 * one, 0.5 * one, one > 2), batch)
+    assert [scores[f"result/{key}"].item() for key in ("iterations", "gap", "converged")] == [7, 0.5, False]
+
+
+# panels
 
 
 def pixels(url):
@@ -22,11 +53,6 @@ def half(image, *, hole=None, stop=None):
     """A pretended solver: the gap halves with each step."""
     gap = image.new_tensor([0.5 ** (stop or Stop()).max_iter])
     return Solution(image / 2, gap, gap, gap < 1)
-
-
-def test_a_picture_is_drawn_pixel_by_pixel():
-    assert pixels(picture(torch.tensor([[[0.0, 0.5], [1.0, 1.5]]])))[..., 0].tolist() == [[0, 128], [255, 255]]
-    assert pixels(picture(torch.rand(3, 4, 5))).shape == (4, 5, 3)
 
 
 def test_a_hole_is_painted_and_nothing_else():
@@ -72,39 +98,3 @@ def test_the_way_is_drawn(monkeypatch, steps):
     assert looks[0] == 1 and looks[-1] == steps
     np.testing.assert_allclose(gaps, 0.5 ** np.array(looks, dtype=float), atol=1e-30)
     assert drawn["relative distance to the last picture"] == (looks[:-1], [0.0] * (len(looks) - 1))
-
-
-def test_one_wave_is_to_be_seen_in_a_spectrum(monkeypatch):
-    shown = []
-    drawing = Axes.imshow
-    monkeypatch.setattr(Axes, "imshow", lambda axes, x, **kind: shown.append(x) or drawing(axes, x, **kind))
-    wave = torch.cos(2 * torch.pi * torch.arange(500) / 5).expand(1, 500, 500)
-    spectrum_plot(wave)
-    assert max(shown[0].shape) <= 128 and (shown[0] > -10).sum() == 2
-
-
-def test_a_plot_stands_on_any_ground():
-    figure = Figure(figsize=(2, 2))
-    figure.add_subplot(title="words").plot([0, 1])
-    drawn = pixels(plot(figure))
-    assert drawn.shape[-1] == 4 and drawn[0, 0, 3] == 0  # transparent where nothing is
-    inked = drawn[drawn[..., 3] > 250][:, :3].astype(int)
-    assert inked.max(1).min() > 90  # nothing is black
-
-
-def test_what_is_shown_of_a_split():
-    image = torch.rand(1, 1, 8, 8)
-    split = Split(image, 0 * image)
-    batch = {"inputs": {"image": image}, "truth": {"structure": image, "texture": 0 * image}}
-    panels = parts(split, batch)
-    assert [panel.caption for panel in panels] == [
-        "image",
-        "structure",
-        "texture, around mid-grey",
-        "true texture, around mid-grey",
-        "spectrum of the image",
-        "spectrum of the structure",
-        "spectrum of the texture",
-    ]
-    assert (pixels(panels[2].picture) == 128).all()
-    assert len(parts(split, {"inputs": {"image": image}})) == 6

@@ -3,14 +3,21 @@
 import pytest
 import torch
 
-from tavtorch.lab.data.made import Made, beats, tunes
+from tavtorch.lab.data.generated import loud_drums, tunes
+from tavtorch.lab.data.scored import Scored
 from tavtorch.lab.data.songs import Form
+from tavtorch.lab.data.stems import WholeSongs
 from tavtorch.lab.data.synthetic.tune import tune
 
 
+def scored(stems, songs):
+    data = Scored(lambda: WholeSongs(songs, Form(stems=stems, sample_rate=8000)))
+    data.setup("test")
+    return data
+
+
 def test_drums_are_as_much_louder_as_asked():
-    made = Made(Form(stems=["rest", "drums"], sample_rate=8000), lambda **how: beats(2, 3.0, seed=1, louder=6.0, **how))
-    made.setup("test")
+    made = scored(["rest", "drums"], lambda **how: loud_drums(2, 3.0, seed=1, louder=6.0, **how))
     for item in made.test:
         rest, drums = item["truth"][0]
         assert 20 * (drums.norm() / rest.norm()).log10() == pytest.approx(6, abs=0.01)
@@ -19,8 +26,7 @@ def test_drums_are_as_much_louder_as_asked():
 
 
 def test_a_tune_is_the_sum_of_its_notes():
-    made = Made(Form(stems=["note_1", "note_2"], sample_rate=8000), lambda **how: tunes(2, 2, 2.0, seed=1, **how))
-    made.setup("test")
+    made = scored(["note_1", "note_2"], lambda **how: tunes(2, 2, 2.0, seed=1, **how))
     assert len(made.test) == 2
     for item in made.test:
         torch.testing.assert_close(item["inputs"]["wave"][0], item["truth"][0].sum(0))
@@ -28,8 +34,8 @@ def test_a_tune_is_the_sum_of_its_notes():
 
 
 def test_nobody_trains_on_them():
-    with pytest.raises(ValueError, match="train on data=band"):
-        Made(Form(), lambda **how: []).setup("fit")
+    with pytest.raises(ValueError, match="training takes data=band"):
+        Scored(lambda: []).setup("fit")
 
 
 def test_every_note_sounds_and_a_seed_reproduces():

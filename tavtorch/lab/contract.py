@@ -1,0 +1,132 @@
+"""Whether an op takes what the data give and what the user sets, checked before the op is called."""
+
+import inspect
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+_NUMBERS = {float: "a number", int: "a whole number", bool: "true or false", str: "a word", type(None): "null"}
+
+
+class InputsError(ValueError):
+    """The data give other inputs than the op takes.
+
+    Args:
+        op: name of the op.
+        given: names of the inputs that the data give.
+        required, optional: names of the inputs that the op takes.
+    """
+
+    def __init__(self, op: str, given: Sequence[str], required: Sequence[str], optional: Sequence[str]) -> None:
+        self.given, self.required, self.optional = set(given), set(required), set(optional)
+        missing = [name for name in required if name not in given]
+        unknown = [name for name in given if name not in (*required, *optional)]
+        faults = [f"also takes {_listed(missing)}"] if missing else []
+        faults += [f"does not take {_listed(unknown)}"] if unknown else []
+        super().__init__(f"data: the data give {_listed(given)}, and the op {op} {' and '.join(faults)}")
+
+    def fits(self, names: set[str]) -> bool:
+        """Whether the op would take inputs of these names."""
+        return self.required <= names <= self.required | self.optional
+
+
+def check_inputs(op: Callable[..., Any], inputs: Mapping[str, Any]) -> None:
+    """Raise an `InputsError` unless `op(**inputs)` binds to the signature of the op."""
+    parameters = _parameters(op)
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return
+    required = [name for name, parameter in parameters.items() if parameter.default is parameter.empty]
+    optional = [name for name in parameters if name not in required]
+    if not set(required) <= inputs.keys() <= parameters.keys():
+        raise InputsError(name_of(op), list(inputs), required, optional)
+
+
+def check_settings(op: Callable[..., Any], path: str = "task.op") -> None:
+    """Raise a `ValueError` that names the setting, if a keyword of a `partial` is unknown or of another type.
+
+    Args:
+        op: a `partial`, whose keywords are the settings; those that are `partial`s are checked too.
+        path: of the op in the configuration, for messages.
+    """
+    if not isinstance(op, partial):
+        return
+    parameters, types_of = inspect.signature(op.func).parameters, _type_hints(op.func)
+    for name, value in op.keywords.items():
+        if name not in parameters and not any(one.kind is one.VAR_KEYWORD for one in parameters.values()):
+            raise ValueError(
+                f"{path}.{name}: {name_of(op)} has no such argument; it takes {_listed(list(parameters))}."
+            )
+        if name in types_of and not _fits(value, types_of[name]):
+            raise ValueError(f"{path}.{name}: expected {_described(types_of[name])}, got {value!r}.")
+        if isinstance(value, partial):
+            check_settings(value, f"{path}.{name}")
+
+
+def as_tuples(op: Any) -> Any:
+    """A `partial` whose lists are tuples, as in its signature: configurations have lists only."""
+    if isinstance(op, partial):
+        return partial(op.func, *op.args, **{name: as_tuples(value) for name, value in op.keywords.items()})
+    return tuple(as_tuples(value) for value in op) if isinstance(op, list) else op
+
+
+def takes(op: Callable[..., Any], name: str) -> bool:
+    """Whether an argument is open: the op has it, and no setting of a `partial` fills it."""
+    filled = op.keywords if isinstance(op, partial) else {}
+    return name in _parameters(op) and filled.get(name) is None
+
+
+def name_of(op: Callable[..., Any]) -> str:
+    """As its user knows it."""
+    op = op.func if isinstance(op, partial) else op
+    return getattr(op, "__name__", type(op).__name__)
+
+
+def _parameters(op: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(op.forward if isinstance(op, nn.Module) else op).parameters
+
+
+def _type_hints(function: Callable[..., Any]) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(function)
+    except (NameError, TypeError):  # imported for type checkers only; a class that is no function
+        return {}
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value is of a type; of a tuple the length counts too."""
+    kind, options = typing.get_origin(hint) or hint, typing.get_args(hint)
+    if kind in (typing.Union, types.UnionType):
+        return any(_fits(value, option) for option in options)
+    if kind is float:
+        return isinstance(value, float | int) and not isinstance(value, bool)
+    if kind is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if kind is tuple and Ellipsis not in options:
+        return isinstance(value, tuple) and len(value) == len(options) and all(map(_fits, value, options))
+    if not isinstance(kind, type) or kind is Path:  # a Literal, of which the op says what it knows; Any
+        return True
+    if isinstance(value, str):
+        return kind is str
+    return isinstance(value, (kind, tuple) if kind is list else kind)
+
+
+def _described(hint: Any) -> str:
+    """A type in words: `float | Tensor` is "a number"."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        words = [_described(option) for option in typing.get_args(hint)]
+        return " or ".join(dict.fromkeys(word for word in words if word != "a tensor"))
+    if typing.get_origin(hint) is tuple:
+        return f"[{', '.join(_described(option) for option in typing.get_args(hint))}]"
+    if isinstance(hint, type) and issubclass(hint, Tensor):
+        return "a tensor"
+    return _NUMBERS.get(hint, getattr(hint, "__name__", str(hint)))
+
+
+def _listed(names: Sequence[str]) -> str:
+    words = [f"`{name}`" for name in names]
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words) or "nothing"

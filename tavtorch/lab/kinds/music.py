@@ -1,0 +1,134 @@
+"""Wave → names of songs: a list of `Match` or `Track` per item; and songs into a library."""
+
+import csv
+import logging
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from tavtorch.audio.recognition.constellation import Peaks, pairs, unpack
+from tavtorch.audio.recognition.landmarks import Landmarks, Recipe, fingerprint
+from tavtorch.audio.recognition.library import Library
+from tavtorch.audio.recognition.match import Match
+from tavtorch.audio.recognition.setlist import Track
+from tavtorch.audio.sonogram import sonogram
+from tavtorch.lab.data.batches import Batch
+from tavtorch.lab.data.files import whole
+from tavtorch.lab.panels import Panel, plot, sound_panel
+
+log = logging.getLogger(__name__)
+
+# score
+
+
+def recognition(output: list[list[Match]], batch: Batch) -> dict[str, Tensor]:
+    """Whether the song of a clip was recognised, by the noise on the clip: 0 or 1, so that the mean is a rate.
+
+    - `recall@1`: the best answer is the right song, whatever its score;
+    - `recall`: and it was accepted;
+    - `unknown accepted`: an answer was accepted although the library does not have the song.
+    """
+    (noise,) = set(batch["noise"])
+    best = [answers[0] if answers else None for answers in output]
+    right = torch.tensor([a is not None and a.name == song for a, song in zip(best, batch["song"], strict=True)])
+    accepted = torch.tensor([a is not None and a.accepted for a in best])
+    known = torch.tensor([song != "" for song in batch["song"]])
+    return {
+        f"{noise}/recall@1": torch.where(known, right.float(), torch.nan),
+        f"{noise}/recall": torch.where(known, (right & accepted).float(), torch.nan),
+        f"{noise}/unknown accepted": torch.where(known, torch.nan, accepted.float()),
+    }
+
+
+# panels
+
+
+def recognised(output: list[list[Match]], batch: Batch, *, library: Library) -> list[Panel]:
+    """The clip, its peaks and pairs over the sonogram, and how many pairs vote for each offset in the song."""
+    wave, rate, recipe = batch["inputs"]["wave"], batch["inputs"]["sample_rate"], library.recipe
+    marks = fingerprint(wave, rate, recipe)
+    answer = output[0][0] if output and output[0] else None
+    text = f"{answer.name}, score {answer.score:.1f}{'' if answer.accepted else ', refused'}" if answer else "nothing"
+    clip = wave[0].float().cpu()
+    panels = [
+        sound_panel(f"the clip; recognised: {text}", clip, rate, float(sonogram(clip).max())),
+        Panel("peaks of the sonogram", _constellation(clip, rate, marks.peaks, recipe, None)),
+        Panel("each with its nearest neighbours", _constellation(clip, rate, marks.peaks, recipe, recipe.neighbours)),
+    ]
+    if answer:
+        (offsets,) = library.offsets(marks, answer.name)
+        panels.append(Panel(f"votes for the places in {answer.name}", _votes(offsets)))
+    return panels
+
+
+def _constellation(wave: Tensor, rate: int, peaks: Peaks, recipe: Recipe, neighbours: int | None) -> str:
+    """The peaks over the sonogram, and lines between the pairs if `neighbours` are given."""
+    figure = Figure(figsize=(6, 2.6), layout="constrained")
+    axes = figure.add_subplot(xlabel="time in s", ylabel="frequency in kHz")
+    _draw_sonogram(axes, wave, rate, recipe)
+    shown = Peaks(*(field.cpu() for field in peaks))
+    seconds, kilohertz = recipe.seconds, recipe.rate / recipe.n_fft / 1000
+    there = shown.time[0] >= 0
+    axes.scatter(shown.time[0][there] * seconds, shown.frequency[0][there] * kilohertz, s=6, color="tab:cyan")
+    if neighbours:
+        found = pairs(shown.loudest(recipe.paired), neighbours)
+        known = found.time[0] >= 0
+        begin, (low, rise, step) = found.time[0][known], unpack(found.hash[0][known])
+        times, tones = torch.stack((begin, begin + step)), torch.stack((low, low + rise))
+        axes.plot((times * seconds).numpy(), (tones * kilohertz).numpy(), color="tab:cyan", linewidth=0.4)
+    return plot(figure)
+
+
+def _draw_sonogram(axes: Axes, wave: Tensor, rate: int, recipe: Recipe) -> None:
+    from torchaudio.functional import resample
+
+    levels = sonogram(resample(wave.mean(0), rate, recipe.rate), n_fft=recipe.n_fft, hop=recipe.hop).numpy()
+    extent = (0.0, wave.shape[-1] / rate, 0.0, recipe.rate / 2000)
+    axes.imshow(levels, origin="lower", aspect="auto", extent=extent, vmin=levels.max() - 80, cmap="magma")
+
+
+def _votes(offsets: Tensor) -> str:
+    """A histogram with bins of half a second: pairs of the right song agree on one offset."""
+    figure = Figure(figsize=(6, 2.6), layout="constrained")
+    axes = figure.add_subplot(xlabel="place in the song in s", ylabel="votes")
+    seconds = offsets.cpu().numpy()
+    low, high = (seconds.min(), seconds.max()) if len(seconds) else (0.0, 1.0)
+    axes.hist(seconds, bins=np.arange(low, high + 1.0, 0.5).tolist(), color="tab:orange")
+    axes.spines[["top", "right"]].set_visible(False)
+    return plot(figure)
+
+
+# writers
+
+
+def write_song(path: Path, output: Landmarks, batch: Batch, *, library: Library) -> None:
+    """Added to the library under the item's name, instead of a file."""
+    library.add(batch["name"][0], output, path=batch["path"][0])
+
+
+def write_answers(path: Path, output: list[list[Match | Track]], batch: Batch) -> None:
+    """The answers as `<path>.csv`, one line each, and as lines of the log."""
+    (answers,) = output
+    lines = [type(answer)._fields for answer in answers[:1]] + [tuple(answer) for answer in answers]
+    with whole(path.parent / f"{path.name}.csv") as part, part.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(lines)
+    for answer in answers:
+        log.info("%s: %s", batch["name"][0], _line_of(answer))
+    if not answers:
+        log.info("%s: nothing that the library knows", batch["name"][0])
+
+
+def _line_of(answer: Match | Track) -> str:
+    if isinstance(answer, Track):
+        return f"{_clock(answer.start)} to {_clock(answer.stop)}: {answer.name}, score {answer.score:.1f}"
+    sure = "" if answer.accepted else ", but not surely"
+    return f"{answer.name} from {_clock(answer.offset)} on{sure}, score {answer.score:.1f}"
+
+
+def _clock(seconds: float) -> str:
+    return f"{int(seconds // 60)}:{seconds % 60:04.1f}" if math.isfinite(seconds) else "an unknown time"

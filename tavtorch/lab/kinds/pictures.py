@@ -1,0 +1,127 @@
+"""Picture → picture: `(b, c, h, w)` to the same, or a `Solution` of it."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import matplotlib
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from matplotlib.figure import Figure
+from torch import Tensor
+from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
+
+from tavtorch.lab.data.batches import Batch
+from tavtorch.lab.data.files import Picture, write_picture
+from tavtorch.lab.kinds.solutions import convergence_scores, value_of
+from tavtorch.lab.panels import Panel, picture, plot
+from tavtorch.solve import Solution, Stop
+
+_POINTS = 14  # of a convergence curve
+
+# score
+
+
+def restoration(output: Tensor | Solution, batch: Batch) -> dict[str, Tensor]:
+    """Similarity of the result, and of the op's input, to a truth in [0, 1].
+
+    - `psnr`: peak signal-to-noise ratio `-10 log10 |u - truth|² / n`, in dB, of values clipped to [0, 1];
+    - `ssim`: structural similarity (Wang et al. 2004, doi:10.1109/TIP.2003.819861), 1 is equal;
+    - `psnr_in_hole`: PSNR over the missing pixels only, if there is a hole;
+    - `iterations`, `gap`, `converged`: of a `Solution`.
+    """
+    inputs, truth = batch["inputs"], batch["truth"]
+    columns: dict[str, Tensor] = {}
+    for part, image in {"input": inputs["image"], "result": value_of(output)}.items():
+        image = image.clamp(0, 1)
+        columns[f"{part}/psnr"] = psnr(image, truth)
+        columns[f"{part}/ssim"] = _ssim(image, truth)
+        if "hole" in inputs:
+            hole = inputs["hole"].expand_as(image)
+            share = hole.flatten(1).double().mean(1)
+            columns[f"{part}/psnr_in_hole"] = psnr(torch.where(hole, image, truth), truth) + 10 * share.log10()
+    return columns | convergence_scores(output, "result")
+
+
+def psnr(image: Tensor, truth: Tensor) -> Tensor:
+    """In dB, for a range of 1."""
+    return peak_signal_noise_ratio(image, truth, data_range=1.0, dim=(1, 2, 3), reduction="none")
+
+
+def _ssim(image: Tensor, truth: Tensor) -> Tensor:
+    return cast(Tensor, structural_similarity_index_measure(image, truth, reduction="none", data_range=1.0))
+
+
+# panels
+
+
+def restored(output: Tensor | Solution, batch: Batch, *, op: Callable[..., Any] | None = None) -> list[Panel]:
+    """Input, result, truth, and the differences between them.
+
+    Args:
+        op: an iterative op whose convergence is plotted too.
+    """
+    inputs = batch["inputs"]
+    before, after = inputs["image"], value_of(output)
+    hole = inputs.get("hole")
+    panels = [
+        Panel("input", picture(before[0] if hole is None else marked(before[0], hole[0]))),
+        Panel("result", picture(after[0]), before="input"),
+        Panel("truth", picture(batch["truth"][0])),
+        Panel("result - truth, around mid-grey, × 2", picture(0.5 + 2 * (after - batch["truth"])[0])),
+    ]
+    if hole is None:
+        panels.append(Panel("input - result, around mid-grey, × 2", picture(0.5 + 2 * (before - after)[0])))
+    return [*panels, *_convergence_panels(op, inputs, output)]
+
+
+def removed(output: Tensor | Solution, batch: Batch, *, op: Callable[..., Any] | None = None) -> list[Panel]:
+    """A picture with an object in it, the object marked, and the picture without it; `op` as in `restored`."""
+    inputs = batch["inputs"]
+    panels = [
+        Panel("before", picture(batch["truth"][0])),
+        Panel("what is taken away", picture(marked(inputs["image"][0], inputs["hole"][0]))),
+        Panel("after", picture(value_of(output)[0]), before="before"),
+    ]
+    return [*panels, *_convergence_panels(op, inputs, output)]
+
+
+def marked(
+    image: Float[Tensor, "c h w"], hole: Bool[Tensor, "1 h w"], color: Sequence[float] = (1.0, 0.85, 0.2)
+) -> Float[Tensor, "3 h w"]:
+    """The picture with its hole in one colour."""
+    paint = torch.tensor(color, dtype=image.dtype, device=image.device)[:, None, None]
+    return torch.where(hole, paint, image)
+
+
+def convergence(op: Callable[..., Any], inputs: dict[str, Any], *, steps: int = 200) -> Panel:
+    """Gap and distance to the last result over the iterations, from runs that are stopped after so many of them."""
+    counts = np.unique(np.geomspace(1, steps, _POINTS).round().astype(int)).tolist()
+    ends = [op(**inputs, stop=Stop(tol=0.0, max_iter=k, every=k)) for k in counts]
+    last = ends[-1].value[0]
+    distances = [float((end.value[0] - last).norm() / last.norm()) for end in ends[:-1]]
+
+    with matplotlib.rc_context({"axes.spines.top": False, "axes.spines.right": False}):
+        figure = Figure(figsize=(4, 3.6), layout="constrained")
+        axes = figure.add_subplot(xlabel="iterations")
+    axes.loglog(counts, [float(end.gap[0]) for end in ends], marker=".", label="gap: energy above the least, at most")
+    axes.loglog(counts[:-1], distances, marker=".", label="relative distance to the last picture")
+    axes.grid(which="major", alpha=0.3)
+    axes.legend(frameon=False, fontsize="small")
+    return Panel("the way to the result", plot(figure))
+
+
+def _convergence_panels(op: Callable[..., Any] | None, inputs: dict[str, Any], output: Any) -> list[Panel]:
+    return [convergence(op, inputs, steps=max(200, int(output.iterations[0])))] if op else []
+
+
+# writer
+
+
+def write_image(path: Path, output: Tensor | Solution, batch: Batch) -> None:
+    """A picture in the format and bit depth of the file it comes from, with its transparency: `<path>.png`, …"""
+    (file,) = batch["file"]
+    suffix = file["suffix"] if path.suffix != file["suffix"] else ""
+    image = value_of(output)[0]
+    write_picture(path.parent / (path.name + suffix), Picture(image, file["alpha"], file["levels"]))
