@@ -1,7 +1,6 @@
-"""Songs parted by their non-negative factorisation: a wave a component, or what is struck and what sounds on."""
+"""Separation of songs by NMF: one wave a component, or a harmonic and a percussive wave."""
 
 import math
-from itertools import permutations
 from typing import NamedTuple
 
 import torch
@@ -9,20 +8,21 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from tavtorch.audio.check import check_wave, check_window
-from tavtorch.audio.separation.hpss import HERTZ, SECONDS, hpss_masks, kernel_of
-from tavtorch.audio.separation.nmf import Factors, distinct_frames, nmf, nmf_split
+from tavtorch.audio.separation.hpss import MEDIAN_HERTZ, MEDIAN_SECONDS, hpss_masks, kernel_of
+from tavtorch.audio.separation.nmf import Factors, distinct_frames, nmf
+from tavtorch.audio.separation.nmf_split import nmf_split
 from tavtorch.audio.sonogram import spectrum as transform
 from tavtorch.audio.sonogram import waveform
 from tavtorch.solve import Stop
 
 
 class Components(NamedTuple):
-    """What a song is made of, from low to high."""
+    """The components of a song, ordered by the frequency at which their templates are highest."""
 
     stems: Tensor
     """`(b, r, c, t)`: the wave of each component; they add up to the song."""
     factors: Factors
-    """Their spectra `(b, f, r)` and how loud each is when, `(b, r, t)`."""
+    """Templates `(b, f, r)` and activations `(b, r, k)` over k frames."""
 
 
 def separate_components(
@@ -36,17 +36,17 @@ def separate_components(
     generator: torch.Generator | None = None,
     stop: Stop | None = None,
 ) -> Components:
-    """Songs into a wave for each component of `nmf`, by Wiener masks, in the order of where their spectra are highest.
+    """Separate songs into one wave for each component of `nmf`, by Wiener masks (`nmf_split`).
 
-    The channels are factorised by their mean, from the frames that are least alike (`distinct_frames`). More components
-    than the song has notes share notes among them, fewer hold several each. Memory grows with the length: about
-    `components` times eight times that of the song.
+    The magnitude that is factorised is the mean over the channels; the templates start from `distinct_frames`. With
+    more components than the song has notes, some notes are spread over several components; with fewer, a component
+    holds several notes. Memory grows with the length of the song: it is about `8 * components` times the song's.
 
     Args:
         wave: `(b, c, t)`.
         sample_rate: in Hz.
         components: r.
-        window: of the spectrum, in seconds, rounded to a power of two in samples; frames are a quarter of it apart.
+        window: of the spectrum, in seconds, rounded to a power of two in samples; the hop is a quarter of it.
         beta, sparsity, generator, stop: see `nmf`.
 
     >>> separate_components(torch.randn(1, 2, 8000), 8000).stems.shape
@@ -54,29 +54,50 @@ def separate_components(
     """
     X = _spectrum(wave, sample_rate, window)
     sonogram = X.abs().mean(1)
-    start = distinct_frames(sonogram, components) + 0.01 * sonogram.mean((1, 2), keepdim=True)  # zeros would stay
+    start = distinct_frames(sonogram, components) + 0.01 * sonogram.mean((1, 2), keepdim=True)  # zeros would stay zero
     factors = nmf(sonogram, components, beta=beta, sparsity=sparsity, templates=start, generator=generator, stop=stop)
-    w, h = factors.templates, factors.activations
-    order = w.argmax(1).argsort(1)
-    w, h = w.gather(2, order[:, None].expand_as(w)), h.gather(1, order[..., None].expand_as(h))
-    factors = Factors(w, h, factors.solution)
-    return Components(_waves(X, nmf_split(torch.ones_like(sonogram), factors), wave.shape[-1]), factors)
+
+    # Order the components from low to high.
+    order = factors.templates.argmax(1).argsort(1)
+    templates = torch.take_along_dim(factors.templates, order[:, None], 2)
+    activations = torch.take_along_dim(factors.activations, order[..., None], 1)
+    factors = Factors(templates, activations, factors.solution)
+
+    masks = nmf_split(torch.ones_like(sonogram), factors)
+    return Components(_masked_waves(X, masks, wave.shape[-1]), factors)
 
 
-def own(fit: Float[Tensor, "b n r"]) -> Int[Tensor, "b n"]:
-    """Which of `r` components is each of `n` known notes, so that how well they fit adds up to the most.
+def assign(fit: Float[Tensor, "b n r"]) -> Int[Tensor, "b n"]:
+    """Assign one of `r` components to each of `n` notes so that the total fit is greatest.
 
-    No two notes are the same one while there are enough; those for which none is left are the best of all.
+    Components are not shared while there are enough; a left-over note takes its best fit.
 
-    >>> own(torch.tensor([[[9.0, 8.0], [7.0, 1.0]], [[5.0, 0.0], [5.0, 4.0]]])).tolist()
+    Args:
+        fit: how well each component matches each note; higher is better. NaN counts as worse than every number.
+
+    Returns:
+        The component of each note, exact, in a time that grows with the cube of `max(n, r)`.
+
+    Source: Crouse, "On implementing 2D rectangular assignment algorithms", IEEE TAES 52(4), 2016,
+    doi:10.1109/TAES.2016.140952, as in scipy.
+
+    >>> assign(torch.tensor([[[9.0, 8.0], [7.0, 1.0]], [[5.0, 0.0], [5.0, 4.0]]])).tolist()
     [[1, 0], [0, 1]]
     """
-    n, r = fit.shape[1:]
-    way = torch.tensor([*permutations(range(max(n, r)), min(n, r))], device=fit.device)
-    note, part = (way, torch.arange(r)) if n > r else (torch.arange(n), way)
-    note, part = note.to(fit.device).expand_as(way), part.to(fit.device).expand_as(way)
-    best = fit.nan_to_num()[:, note, part].sum(2).argmax(1)
-    return fit.argmax(2).scatter(1, note[best], part[best])
+    from scipy.optimize import linear_sum_assignment  # here, so that importing tavtorch does not load scipy
+
+    # The solver takes finite numbers only: replace the others by values beyond the range of the rest.
+    finite = fit.isfinite()
+    known = torch.where(finite, fit.detach(), 0).double()
+    low, high = known.amin((1, 2), keepdim=True), known.amax((1, 2), keepdim=True)
+    beyond = torch.where(fit > 0, 2 * high - low + 1, 2 * low - high - 1)  # NaN > 0 is false
+    known = torch.where(finite, known, beyond)
+
+    assigned = known.argmax(2)
+    for item, components in zip(known.cpu().numpy(), assigned, strict=True):
+        note, component = linear_sum_assignment(item, maximize=True)
+        components[torch.from_numpy(note)] = torch.from_numpy(component).to(components)
+    return assigned
 
 
 def separate_nmf(
@@ -90,14 +111,17 @@ def separate_nmf(
     generator: torch.Generator | None = None,
     stop: Stop | None = None,
 ) -> Float[Tensor, "b 2 c t"]:
-    """Songs into the components that sound on and those that are struck: a soft `hpss` with a memory for sounds.
+    """Separate songs into a harmonic and a percussive part by classifying the components of `nmf`.
 
-    A component is struck as far as the share p of its energy that passes the percussive mask of `separate_hpss` says:
-    its mask goes to the one by p^q / (p^q + (1 - p)^q), to the other by the rest. Memory grows with the length: about
-    twelve times that of the song.
+    Unlike `separate_hpss`, which decides in each bin, this decides once for all occurrences of a sound: with p the
+    share of a component's energy that passes the percussive mask of `separate_hpss`,
+
+        percussive weight = p^q / (p^q + (1 - p)^q),        harmonic weight = 1 - percussive weight.
+
+    Memory grows with the length of the song: it is about 12 times the song's.
 
     Args:
-        power: q; more decides harder.
+        power: q; more brings the weights closer to 0 and 1.
         components, window, beta, generator, stop: see `separate_components`.
 
     Returns:
@@ -111,21 +135,27 @@ def separate_nmf(
     X = _spectrum(wave, sample_rate, window)
     sonogram = X.abs().mean(1)
     factors = nmf(sonogram, components, beta=beta, generator=generator, stop=stop)
+
+    # The percussive share p of each component, and its weight; p^q / (p^q + (1 - p)^q) = sigmoid(q logit p).
     w, h = factors.templates, factors.activations
-    mask = hpss_masks(sonogram, kernel=kernel_of(SECONDS, HERTZ, sample_rate, 2 * (X.shape[-2] - 1))).percussive
+    kernel = kernel_of(MEDIAN_SECONDS, MEDIAN_HERTZ, sample_rate, 2 * (X.shape[-2] - 1))
+    mask = hpss_masks(sonogram, kernel=kernel).percussive
     share = ((w.mT @ mask) * h).sum(-1) / (w.sum(-2) * h.sum(-1)).clamp(min=torch.finfo(h.dtype).tiny)
-    struck = torch.sigmoid(power * share.logit(eps=1e-6))
-    sources = nmf_split(torch.ones_like(sonogram), factors, groups=torch.stack((1 - struck, struck), -2))
-    return _waves(X, sources, wave.shape[-1])
+    percussive = torch.sigmoid(power * share.logit(eps=1e-6))
+
+    weights = torch.stack((1 - percussive, percussive), -2)
+    masks = nmf_split(torch.ones_like(sonogram), factors, groups=weights)
+    return _masked_waves(X, masks, wave.shape[-1])
 
 
 def _spectrum(wave: Tensor, sample_rate: int, window: float) -> Tensor:
+    """Check the arguments and transform, with a hop of a quarter window."""
     check_wave(wave, sample_rate)
     n_fft = check_window(window, sample_rate)
     return transform(wave, n_fft=n_fft, hop=n_fft // 4)
 
 
-def _waves(spectrum: Tensor, masks: Float[Tensor, "b s f k"], length: int) -> Tensor:
-    """The wave that each mask leaves of a song, `(b, s, c, t)`."""
+def _masked_waves(spectrum: Tensor, masks: Float[Tensor, "b s f k"], length: int) -> Tensor:
+    """The wave of the spectrum times each mask, `(b, s, c, t)`."""
     hop = (spectrum.shape[-2] - 1) // 2
     return torch.stack([waveform(spectrum * mask[:, None], length, hop=hop) for mask in masks.unbind(1)], 1)

@@ -1,6 +1,6 @@
-"""What training minimises: distances between estimated and true stems, each `(b, s, c, t)`, one number an item.
+"""Losses for the training of networks: distances between estimated and true stems `(b, s, c, t)`, one number an item.
 
-The course's losses compare magnitudes in the time-frequency plane; the others compare waves.
+`magnitude_mae`, `magnitude_mse` and `mask_cross_entropy` are the course's and compare spectra; the rest compare waves.
 """
 
 import torch
@@ -14,17 +14,17 @@ PerItem = Float[Tensor, " b"]
 
 
 def magnitude_mae(estimate: Stems, truth: Stems) -> PerItem:
-    """Mean of `| |Ŝ| - |S| |` over stems, channels, frequencies and frames: the course's first choice."""
+    """Mean of `| |Ŝ| - |S| |` over stems, channels, frequencies and frames, Ŝ and S their spectra."""
     return _mean((_magnitude(estimate) - _magnitude(truth)).abs())
 
 
 def magnitude_mse(estimate: Stems, truth: Stems) -> PerItem:
-    """Mean of `(|Ŝ| - |S|)²`: the course's second choice, and the better one."""
+    """Mean of `(|Ŝ| - |S|)²` as in `magnitude_mae`; the course had better scores with it."""
     return _mean((_magnitude(estimate) - _magnitude(truth)).square())
 
 
 def mask_cross_entropy(estimate: Stems, truth: Stems) -> PerItem:
-    """Cross-entropy between ideal and estimated ratio masks `|S_i| / Σ|S_j|`, which the course found not to work."""
+    """Cross-entropy between ideal and estimated ratio masks `|S_i| / Σ|S_j|`; the course could not train with it."""
     estimate, truth = _magnitude(estimate), _magnitude(truth)
     tiny = torch.finfo(truth.dtype).tiny ** 0.5
     ideal = truth / truth.sum(1, keepdim=True).clamp(min=tiny)
@@ -33,9 +33,9 @@ def mask_cross_entropy(estimate: Stems, truth: Stems) -> PerItem:
 
 
 def waveform_mae(estimate: Stems, truth: Stems) -> PerItem:
-    """Mean of `|ŝ - s|` over samples and stems, relative to that of the mixture: soft excerpts count as loud ones.
+    """Mean of `|ŝ - s|` over samples and stems, divided by the mean of `|mixture|`: invariant to the gain.
 
-    Excerpts whose mixture stays below -80 dB count less.
+    The divisor is at least 1e-4 (-80 dB), so that excerpts below count less.
     """
     loudness = _mean(truth.sum(1, keepdim=True).abs())
     return _mean((estimate - truth).abs()) / loudness.clamp(min=1e-4)
@@ -46,8 +46,8 @@ def negative_si_sdr(estimate: Stems, truth: Stems, *, floor: float = 1e-3) -> Pe
 
         SI-SDR = 10 log10( |a s|² / |ŝ - a s|² ),        a = <ŝ, s> / <s, s>
 
-    `floor` times the energy of the whole mixture is added to both, so that a silent stem gives a finite number and a
-    stem is not polished past `10 log10(1 / floor)` dB.
+    `floor` times the energy of the mixture is added to numerator and denominator: a silent stem gives a finite number,
+    and no stem gains anything above `10 log10(1 / floor)` dB.
 
     Source: Le Roux, Wisdom, Erdogan & Hershey, "SDR – half-baked or well done?", ICASSP 2019,
     doi:10.1109/ICASSP.2019.8683855.

@@ -1,4 +1,4 @@
-"""The running median along one axis, exact, from minima and maxima of shifted views: no window is ever laid out."""
+"""The exact running median along one axis, from minima and maxima of shifted views, without copying any window."""
 
 import functools
 import itertools
@@ -10,19 +10,21 @@ from torch import Tensor
 
 from tavtorch.solve import compiled
 
-# Elements of a piece worked through at once: on a CPU its sorted runs stay in the cache.
 PIECE = {"cpu": 2**17, "cuda": 2**26}
+"""Elements worked through at once; on a CPU their sorted runs stay in the cache."""
 
 
 def running_median(x: Float[Tensor, "*b f t"], size: int, *, dim: int) -> Float[Tensor, "*b f t"]:
-    """Median of the `size` values around each one, along `dim`, the last axis (-1) or the one before it (-2).
+    """Median of the `size` values around each value, along one axis.
 
-    Beyond its ends the signal is mirrored, the last value repeated (`c b a | a b c`), as often as needed, as in scipy's
-    `median_filter(mode="reflect")`. The gradient goes to the values that are the median, in equal parts where they tie.
+    Beyond its ends the signal is mirrored with the last value repeated (`c b a | a b c`), as often as needed, as in
+    scipy's `median_filter(mode="reflect")`. The gradient of a median goes to the value that is the median; values that
+    tie share it equally.
 
     Args:
         x: `(..., f, t)`.
-        size: odd.
+        size: length of the window, odd.
+        dim: -1 (time) or -2 (frequency).
 
     >>> running_median(torch.tensor([[1.0, 9.0, 2.0, 3.0, 0.0]]), 3, dim=-1)
     tensor([[1., 2., 3., 2., 0.]])
@@ -33,7 +35,7 @@ def running_median(x: Float[Tensor, "*b f t"], size: int, *, dim: int) -> Float[
 
 
 class _RunningMedian(torch.autograd.Function):
-    """Keeps the values and their medians, not the network between them."""
+    """Saves the values and their medians for the backward pass, not the minima and maxima in between."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, size: int, dim: int) -> Tensor:
@@ -45,30 +47,40 @@ class _RunningMedian(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None, None]:
-        (padded, median), dim, n = ctx.saved_tensors, ctx.dim, g.shape[ctx.dim]
-        hits = [padded.narrow(dim, i, n) == median for i in range(ctx.size)]
-        share = g / sum(hits)
-        pulled = torch.zeros_like(padded)
-        for i, hit in enumerate(hits):
-            pulled.narrow(dim, i, n).add_(share * hit)
-        return torch.zeros_like(g).index_add(dim, _mirrored(n, ctx.size // 2, g.device), pulled), None, None
+        padded, median = ctx.saved_tensors
+        dim, n = ctx.dim, g.shape[ctx.dim]
+
+        # Where the i-th value of a window is its median, and the gradient that each of the tied values gets.
+        is_median = [padded.narrow(dim, i, n) == median for i in range(ctx.size)]
+        share = g / sum(is_median)
+        padded_gradient = torch.zeros_like(padded)
+        for i, tied in enumerate(is_median):
+            padded_gradient.narrow(dim, i, n).add_(share * tied)
+
+        # A mirrored value passes its gradient on to the value that it is a copy of.
+        source = _mirrored(n, ctx.size // 2, g.device)
+        return torch.zeros_like(g).index_add(dim, source, padded_gradient), None, None
 
 
 def _mirrored(n: int, border: int, device: torch.device) -> Tensor:
-    """Indices `-border ... n + border - 1` folded back into `0 ... n - 1`."""
+    """Indices `-border ... n + border - 1` reflected into `0 ... n - 1`."""
     index = torch.arange(-border, n + border, device=device) % (2 * n)
     return torch.minimum(index, 2 * n - 1 - index)
 
 
 def _in_pieces(padded: Tensor, size: int, dim: int) -> Tensor:
-    """Medians of the windows of `padded`, a piece that fits the cache after the other."""
+    """Medians of all windows of `padded`, computed in pieces of about `PIECE` elements."""
     piece = PIECE[padded.device.type]
     f, t = padded.shape[-2:]
+
+    # Along time: some rows at a time, of whichever item.
     if dim == -1:
         rows = padded.reshape(1, -1, t).split(max(1, piece // t), dim=-2)
         return torch.cat([_median(row, size, dim) for row in rows], dim=-2)
+
+    # Along frequency: some items at a time, and of a large item some columns, a multiple of the vector length.
     items = padded.reshape(-1, f, t).split(max(1, piece // (f * t)))
-    width = max(64, piece // f // 64 * 64)  # whole vectors
+    width = max(64, piece // f // 64 * 64)
     return torch.cat([torch.cat([_median(part, size, dim) for part in item.split(width, -1)], -1) for item in items])
 
 
@@ -76,26 +88,32 @@ def _in_pieces(padded: Tensor, size: int, dim: int) -> Tensor:
 def _median(x: Tensor, size: int, dim: int) -> Tensor:
     """Median of every window of `size = 2 h + 1` values that lies in `x`.
 
-    Of two sorted runs `a` and `b` of `h` values, the h-th and the next of all are
+    A window is two runs of `h` values and one more value c. With the runs sorted, `a` and `b`, the h-th and the
+    (h+1)-th smallest of their 2 h values are
 
         low = max_i min(a_i, b_{h-1-i}),        high = min_i max(a_i, b_{h-1-i}),
 
-    since the minima are the `h` smaller values and the maxima the `h` larger. With one value `c` more the median is
-    that of `low`, `c` and `high`. All windows share the runs: one window's `b` is the `a` of another, `h` further on.
+    for the minima are the `h` smaller values and the maxima the `h` larger ones. The median is that of `low`, c and
+    `high`. Windows share their runs: the run `b` of one window is the run `a` of the window `h` positions later.
     """
     h, n = size // 2, x.shape[dim] - size + 1
     last = x.narrow(dim, 2 * h, n)
     if h == 0:
         return last.clone()
+
     runs = _sorted_runs(x, h, dim)
-    pairs = list(zip(_shifted(runs, 0, n, dim), reversed(_shifted(runs, h, n, dim)), strict=True))
-    low = functools.reduce(torch.maximum, [torch.minimum(a, b) for a, b in pairs])
-    high = functools.reduce(torch.minimum, [torch.maximum(a, b) for a, b in pairs])
+    a, b = _shifted(runs, 0, n, dim), _shifted(runs, h, n, dim)
+    pairs = list(zip(a, reversed(b), strict=True))
+    low = functools.reduce(torch.maximum, [torch.minimum(one, other) for one, other in pairs])
+    high = functools.reduce(torch.minimum, [torch.maximum(one, other) for one, other in pairs])
     return torch.minimum(torch.maximum(low, last), high)
 
 
 def _sorted_runs(x: Tensor, size: int, dim: int) -> list[Tensor]:
-    """`size` tensors: the least, the next, ... of every `size` successive values; each run merged from two shorter."""
+    """`size` tensors: the smallest, the second smallest, ... of every `size` successive values of `x`.
+
+    A run of even length is merged from two of half its length, one of odd length from a run and one more value.
+    """
     if size == 1:
         return [x]
     first = size - 1 if size % 2 else size // 2
@@ -104,7 +122,7 @@ def _sorted_runs(x: Tensor, size: int, dim: int) -> list[Tensor]:
 
 
 def _merged(a: list[Tensor], b: list[Tensor]) -> list[Tensor]:
-    """Odd-even merge of two sorted lists, of any lengths (Batcher, AFIPS 1968, doi:10.1145/1468075.1468121)."""
+    """Odd-even merge of two sorted lists of any lengths (Batcher, AFIPS 1968, doi:10.1145/1468075.1468121)."""
     if not a or not b:
         return a + b
     if len(a) == len(b) == 1:
@@ -115,4 +133,5 @@ def _merged(a: list[Tensor], b: list[Tensor]) -> list[Tensor]:
 
 
 def _shifted(views: list[Tensor], by: int, length: int, dim: int) -> list[Tensor]:
+    """Views of `length` positions of each tensor, from position `by` on."""
     return [view.narrow(dim, by, length) for view in views]

@@ -1,4 +1,4 @@
-"""The separation network: a residual U-Net that estimates one soft mask a stem on the spectrum of a mixture."""
+"""The separation network: a residual U-Net that estimates a soft mask for each stem on the spectrum of a mixture."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -12,7 +12,7 @@ from tavtorch.audio.sonogram import spectrum, waveform
 
 
 class UNet(nn.Module):
-    """Separates a mixture into stems that sum to it: `model(wave)` is `(b, s, c, t)` for a wave `(b, c, t)`.
+    """A network that separates a mixture into stems: `model(wave)` is `(b, s, c, t)` for a wave `(b, c, t)`.
 
         wave ─ spectrum X ─ |X|^compression ─ stem ↓4 in frequency ─ Block ────────────── + ─ Block ─ head ↑4
           │                                                  ↓2 Block ──────────────── + ─ Block ↑2 ─┘            │
@@ -20,20 +20,20 @@ class UNet(nn.Module):
           │                                                             └ GRU ┘                                   │
           └─────────────────────────────────────── X · mask ── waveform of each stem ─────────────────────────────┘
 
-    The masks are a softmax over the stems, so that the stems always sum to the mixture; each keeps the phase of the
-    mixture. The network sees compressed magnitudes, of mean 0 and deviation 1 in every item: it does not notice the
-    gain. It has no buffers and no statistics of the batch: an item alone and in a batch is the same.
+    The masks are a softmax over the stems, so that the stems sum to the mixture; each has the phase of the mixture. The
+    input is the compressed magnitude, scaled to mean 0 and deviation 1 in every item, so that the masks do not depend
+    on the gain. There are no buffers and no batch statistics: an item's result does not depend on its batch.
 
     Args:
-        stems: their names; one mask is estimated for each.
+        stems: names of the stems; one mask is estimated for each.
         sample_rate: the rate in Hz that the weights are for; the module does not resample.
         channels: channels of the wave, 1 or 2.
         width: channels of the first level; level `i` has `(1 + i) * width`. Wider is better and slower.
         depth: how many times time and frequency are halved; `n_fft` must be a multiple of `2 ** (depth + 3)`.
         dropout: share of the channels dropped before the decoder while training.
-        compression: exponent of the magnitudes, in (0, 1]; a smaller one shows the net more of what is soft.
-        n_fft, hop: of `spectrum`, in samples; a long window, about 0.26 s, tells the low harmonics of voices and
-            instruments apart, where most of the energy of singing is.
+        compression: exponent of the magnitudes, in (0, 1]; a smaller one raises soft bins relative to loud ones.
+        n_fft, hop: of `spectrum`, in samples; a long window, about 0.26 s, resolves the low harmonics of voices and
+            instruments, which hold most of the energy of singing.
 
     Sources: Jansson et al., "Singing voice separation with deep U-Net convolutional networks", ISMIR 2017; Ronneberger,
     Fischer & Brox, "U-Net", MICCAI 2015, doi:10.1007/978-3-319-24574-4_28; Wu & He, "Group normalization", ECCV 2018,
@@ -77,15 +77,15 @@ class UNet(nn.Module):
                 f"wave: expected (b, {self.channels}, t), got {tuple(wave.shape)}; "
                 "mix down or repeat its channels, or build the UNet with another `channels`."
             )
-        # Products of spectra lose their quiet parts in half precision: only the network itself runs under autocast.
+        # In half precision soft parts of a spectrum would be lost: only the network itself runs under autocast.
         with torch.autocast(wave.device.type, enabled=False):
             wave, length = wave.to(self.head.weight.dtype), wave.shape[-1]
-            # The last window must be centred on the end: the inverse divides by the windows that are over a sample.
+            # Pad to whole hops, so that a window is centred on the end: the inverse divides by the sum of the windows.
             mixture = spectrum(F.pad(wave, (0, -length % self.hop)), n_fft=self.n_fft, hop=self.hop)
         masks = self.masks(mixture.abs())
         with torch.autocast(wave.device.type, enabled=False):
             stems = waveform(mixture[:, None] * masks[:, :-1], length, hop=self.hop)
-            # The inverse is linear: what is left of the mixture is what the last mask would give.
+            # The inverse is linear and the masks sum to 1: the last stem is the mixture minus the others.
             return torch.cat((stems, wave[:, None] - stems.sum(1, keepdim=True)), 1)
 
     def masks(self, magnitude: Float[Tensor, "b c f k"]) -> Float[Tensor, "b s c f k"]:
@@ -93,14 +93,16 @@ class UNet(nn.Module):
         frames = magnitude.shape[-1]
         level = magnitude.clamp(min=1e-8) ** self.compression
         deviation, mean = torch.std_mean(level, dim=(1, 2, 3), keepdim=True)
-        level = (level - mean) / (deviation + 1e-3 * mean)  # a wave of silence has no deviation
-        # The highest bin makes the count odd: it goes without the net, and takes the mask of its neighbour.
+        level = (level - mean) / (deviation + 1e-3 * mean)  # the deviation of silence is 0
+
+        # The highest bin, which makes the number of bins odd, is left out and takes the mask of its neighbour.
         x = F.pad(level[..., :-1, :], (0, -frames % 2 ** len(self.encoder)))
         x = self.logits(x.contiguous(memory_format=torch.channels_last))[..., :frames]
         x = F.pad(x.to(magnitude.dtype), (0, 0, 0, 1), mode="replicate")
         return x.unflatten(1, (len(self.stems), self.channels)).softmax(1)
 
     def logits(self, x: Tensor) -> Tensor:
+        """The masks before the softmax, `(b, s * c, f, k)`, from levels `(b, c, f, k)`."""
         x, skips = self.stem(x), []
         for block, down in zip(self.encoder, self.down, strict=True):
             skips.append(block(x))
@@ -112,7 +114,10 @@ class UNet(nn.Module):
 
 
 class Block(nn.Module):
-    """`x + f(x)`, where `f` normalises, rectifies and convolves twice (He et al., "Identity mappings", ECCV 2016)."""
+    """A residual block `x + f(x)`, f being twice normalisation, ReLU and convolution.
+
+    Source: He et al., "Identity mappings in deep residual networks", ECCV 2016, doi:10.1007/978-3-319-46493-0_38.
+    """
 
     def __init__(self, width: int):
         super().__init__()
@@ -125,7 +130,7 @@ class Block(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """A recurrent net over time, forwards and backwards, on all frequencies at once: it knows who is singing."""
+    """A residual block, plus a bidirectional GRU over time that takes all frequencies of a frame at once."""
 
     def __init__(self, width: int, bins: int, dropout: float):
         super().__init__()
@@ -143,14 +148,16 @@ class Bottleneck(nn.Module):
 
 
 def groups(width: int) -> nn.GroupNorm:
-    """Normalisation over eight channels at a time, all frequencies and frames of an item."""
+    """Group normalisation with eight channels a group; one group where `width` is not a multiple of 8."""
     return nn.GroupNorm(width // 8 if width % 8 == 0 else 1, width)
 
 
 def check_network(stems: Sequence[str], channels: int, width: int, dropout: float) -> None:
-    """Raise a ValueError where these make no network."""
+    """Raise a ValueError unless these options of `UNet` are valid."""
     if isinstance(stems, str) or len(stems) < 2 or len(set(stems)) < len(stems):
-        raise ValueError(f"stems: expected two or more different names, got {stems!r}; add one for all that is left.")
+        raise ValueError(
+            f"stems: expected two or more different names, got {stems!r}; add one for the rest of the mixture."
+        )
     if channels not in (1, 2):
         raise ValueError(f"channels: expected 1 or 2, got {channels}; separate more channels a pair at a time.")
     if width < 1:
@@ -160,7 +167,7 @@ def check_network(stems: Sequence[str], channels: int, width: int, dropout: floa
 
 
 def check_sonogram(n_fft: int, hop: int, depth: int, compression: float) -> None:
-    """Raise a ValueError where these make no picture that can be halved `depth` times."""
+    """Raise a ValueError unless these options of `UNet` give a sonogram that can be halved `depth` times."""
     if not 0 < compression <= 1:
         raise ValueError(f"compression: expected an exponent in (0, 1], got {compression}; 0.3 is usual.")
     if depth < 1 or n_fft % 2 ** (depth + 3):

@@ -1,8 +1,10 @@
+from itertools import permutations
+
 import pytest
 import torch
 
 from tavtorch import Stop, separate_components, separate_nmf
-from tavtorch.audio.separation.components import own
+from tavtorch.audio.separation.components import assign
 from tavtorch.lab.data.synthetic.tune import tune
 
 RATE = 16000
@@ -44,10 +46,34 @@ def test_a_song_adds_up_and_its_clicks_are_struck():
         ([[5.0, 1.0, 0.0], [6.0, 2.0, 5.0]], [0, 2]),  # a component is left over
         ([[5.0, 4.0], [9.0, 1.0], [6.0, 7.0]], [0, 0, 1]),  # a note finds none left: it takes the best of all
         ([[torch.nan, torch.nan], [1.0, 3.0]], [0, 1]),  # a note that never sounds
+        ([[torch.nan, torch.nan], [-1.0, -3.0], [-2.0, -9.0]], [0, 1, 0]),  # it is the one that is left over
+        ([[torch.inf, 1.0], [torch.inf, -torch.inf]], [1, 0]),
     ],
 )
 def test_notes_are_given_components(fit, given):
-    assert own(torch.tensor([fit])).tolist() == [given]
+    assert assign(torch.tensor([fit])).tolist() == [given]
+
+
+@pytest.mark.parametrize(("notes", "components"), [(3, 5), (4, 4), (5, 3)])
+def test_the_total_fit_is_the_greatest_of_all_assignments(notes, components):
+    fit = torch.randn(6, notes, components)
+    for item, found in zip(fit, assign(fit), strict=True):
+        few, many = sorted((notes, components))
+        ways = torch.tensor([*permutations(range(many), few)])
+        totals = (item if notes <= components else item.mT)[torch.arange(few), ways].sum(1)
+        best = item.argmax(1)  # what a left-over note takes
+        if notes <= components:
+            best = ways[totals.argmax()]
+        else:
+            best[ways[totals.argmax()]] = torch.arange(few)
+        assert torch.equal(found, best)
+
+
+def test_many_notes_are_assigned_at_once(device):
+    order = torch.randperm(32, device=device)
+    fit = torch.randn(32, 32, device=device).clamp(-0.4, 0.4)
+    fit[torch.arange(32, device=device), order] += 1
+    assert torch.equal(assign(fit[None])[0], order)
 
 
 # symmetry

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torchmetrics.functional.audio import scale_invariant_signal_distortion_ratio
 
-from tavtorch.audio import losses
+from tavtorch.audio.separation import losses
 
 ALL = [
     losses.magnitude_mae,

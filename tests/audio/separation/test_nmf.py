@@ -3,7 +3,7 @@ import torch
 
 from tavtorch import Stop, nmf, nmf_split, spectrum
 from tavtorch.audio.separation import distinct_frames
-from tavtorch.audio.separation.multiplicative import _relaxed
+from tavtorch.audio.separation.multiplicative import _update_factor
 from tavtorch.lab.data.synthetic.tune import tune
 
 BETAS = (-1.0, 0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
@@ -82,7 +82,7 @@ def test_the_divergence_never_rises(beta, dtype):
 def test_an_update_goes_beyond_the_least_of_its_surrogate_and_not_too_far(beta):
     least = torch.logspace(-3, 3, 601, dtype=torch.float64)
     a, b = (1, beta - 1) if beta < 1 else (beta, beta - 1) if beta <= 2 else (beta, 1)
-    s = _relaxed(least ** (a - b), beta)
+    s = _update_factor(least ** (a - b), beta)
 
     def surrogate(s):
         return s**a / a - least ** (a - b) * (s.log() if b == 0 else s**b / b)
