@@ -1,8 +1,8 @@
-"""One loop and one adjoint for every iterative operation of the package.
+"""One loop for every iterative operation of the package.
 
-`iterate` runs a step until each item of the batch meets the tolerance; `implicit` differentiates a fixed point without
-storing the road to it; `conjugate_gradient` does both for a linear system. `compiled` makes the steps that they repeat
-fast.
+`iterate` repeats a step until each item of the batch meets the tolerance; `implicit` differentiates a fixed point
+without storing the iterations; `conjugate_gradient` does both for a linear system. `compiled` makes the steps that they
+repeat fast. How a solution gets its derivative stands in `tavtorch.derivative`.
 """
 
 import functools
@@ -14,7 +14,12 @@ from typing import Any, NamedTuple, ParamSpec, TypeVar
 import torch
 from torch import Tensor
 
+from tavtorch.derivative import derivative_wanted, holds, with_derivative, without_derivatives
+
 log = logging.getLogger(__name__)
+
+ROUNDS = 3
+"""How often conjugate gradients begin again at most, where rounding has parted the recursion from the true residual."""
 
 State = tuple[Tensor, ...]
 P = ParamSpec("P")
@@ -23,8 +28,9 @@ R = TypeVar("R")
 COMPILE_AFTER = 2**30
 """Elements that a `compiled` function works through before it is compiled; 0 compiles at once."""
 
-KEPT = 31 * 2**20
-"""Bytes that an allocator may keep for the next step; else every step's images are new pages, up to 5 x slower."""
+THROWN_AWAY = 31 * 2**20
+"""Bytes of one throw-away allocation. Freeing it raises glibc's mmap threshold, so that later tensors up to this size
+are reused instead of mapped afresh each step (up to 5 times slower)."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,10 @@ class Stop:
             raise ValueError(f"max_iter: expected a whole number >= 0, got {self.max_iter}.")
         if self.every < 1:
             raise ValueError(f"every: expected a whole number >= 1, got {self.every}.")
+
+    def for_derivative(self) -> "Stop":
+        """The rule for the linear problem behind a derivative: a gap is the square of an error, a residual is not."""
+        return Stop(self.tol**0.5, self.max_iter, self.every)
 
 
 class Solution(NamedTuple):
@@ -83,11 +93,11 @@ def iterate(step: Callable[..., State], state: State, gap: Callable[..., Tensor]
     ([0.5, 0.5], [1, 4])
     """
     stop = stop or Stop()
-    torch.empty(KEPT, dtype=torch.uint8)  # freed at once: it raises glibc's bound on what goes back to the system
+    torch.empty(THROWN_AWAY, dtype=torch.uint8)
     error = gap(*state)
     done = error <= stop.tol
     kept, iterations, k = state, torch.zeros_like(done, dtype=torch.int64), 0
-    while k < stop.max_iter and not bool(done.all()):
+    while k < stop.max_iter and not holds(done):
         steps = range(k, min(k + stop.every, stop.max_iter))
         for i in steps:
             state = step(i, *state)
@@ -114,7 +124,7 @@ def implicit(step: Callable[[Tensor], Tensor], value: Tensor, *, stop: Stop | No
         stop: for the adjoint loop; `gap` is `|g + Jᵀw - w| / |g|`. Default: `Stop(tol=1e-6)`, as far as float32 goes.
 
     Returns:
-        `value`, unchanged to the bit, attached to the graph. First derivatives only.
+        `value`, unchanged to the bit, with that derivative, in reverse and in forward mode. First derivatives only.
 
     Source: Krantz & Parks, "The Implicit Function Theorem", 2002, doi:10.1007/978-1-4612-0059-8; in learning: Bai,
     Kolter & Koltun, "Deep equilibrium models", NeurIPS 2019, arXiv:1909.01377.
@@ -124,16 +134,26 @@ def implicit(step: Callable[[Tensor], Tensor], value: Tensor, *, stop: Stop | No
     >>> root.sum().backward(); round(a.grad.item(), 6)
     0.353553
     """
-    if not torch.is_grad_enabled():
-        return value
     value = value.detach()
     attached = step(value)
-    if not attached.requires_grad:
+    if not derivative_wanted(attached):
         return value
-    u = value.clone().requires_grad_()
-    image = step(u)
-    attached.register_hook(lambda g: None if g is None else _adjoint(u, image, g, stop or Stop(tol=1e-6)))
-    return value + (attached - attached.detach())  # adds zero: the value stays, the gradient comes along
+    stop = stop or Stop(tol=1e-6)
+    pull_once = torch.func.vjp(step, value)[1]
+
+    def fixed_point(apply: Callable[[Tensor], Tensor], g: Tensor) -> Tensor:
+        """`w = g + apply(w)`."""
+        scale = _norm(g).clamp(min=torch.finfo(g.dtype).tiny)
+        return iterate(lambda k, w: (g + apply(w),), (g,), lambda w: _norm(g + apply(w) - w) / scale, stop).value[0]
+
+    def pull(g: Tensor) -> Tensor:
+        return fixed_point(lambda w: pull_once(w)[0], g)
+
+    def push(t: Tensor) -> Tensor:
+        push_once = torch.func.vjp(lambda w: pull_once(w)[0], value)[1]  # forward mode does not nest
+        return fixed_point(lambda w: push_once(w)[0], t)
+
+    return with_derivative(attached, value, pull=pull, push=push)
 
 
 def conjugate_gradient(
@@ -146,16 +166,19 @@ def conjugate_gradient(
 ) -> Solution:
     """Solve `A u = b`, A symmetric and positive definite, for each item of a batch by itself.
 
-    The gradient is exact and needs no memory of the iterations: with `g` what arrives at `u` and `w = A⁻¹ g`,
+    The derivative, in reverse and in forward mode, is exact and needs no memory of the iterations: with `g` the
+    gradient that arrives at `u` and `w = A⁻¹ g`,
 
         dL/db = w,        dL/dθ = -wᵀ (∂A/∂θ) u.
+
+    Second derivatives are an error unless `A` is constant.
 
     Args:
         operator: `A(·, θ)`; θ is whatever differentiable tensors it closes over. Items must not mix in it.
         b: right-hand side, batch first.
         precondition: close to `A⁻¹`; it may vary a little from step to step (Polak-Ribière).
         start: first guess; without one, zero.
-        stop: `gap` is `|b - A u| / |b|`, the residual as the recursion has it. Default: `Stop(tol=1e-6, every=1)`.
+        stop: `gap` is `|b - A u| / |b|`, measured at the result. Default: `Stop(tol=1e-6, every=1)`.
 
     Source: Hestenes & Stiefel, "Methods of conjugate gradients for solving linear systems", 1952,
     doi:10.6028/jres.049.044; flexible: Notay, SIAM J. Sci. Comput. 22(4), 2000, doi:10.1137/S1064827599362314.
@@ -166,39 +189,68 @@ def conjugate_gradient(
     [[-1.0, -0.0625]]
     """
     stop = stop or Stop(tol=1e-6, every=1)
-
-    def solve(b: Tensor, start: Tensor | None) -> Solution:
-        scale = _norm(b).clamp(min=torch.finfo(b.dtype).tiny)
-
-        def step(k: int, u: Tensor, r: Tensor, p: Tensor, rz: Tensor) -> State:
-            q = operator(p)
-            u, old, r = u + (a := _over(_ratio(rz, _dot(p, q)), p)) * p, r, r - a * q
-            z = precondition(r) if precondition else r
-            return u, r, z + _over(_ratio(_dot(z, r - old), rz), p) * p, _dot(z, r)
-
-        u = torch.zeros_like(b) if start is None else start
-        r = b if start is None else b - operator(start)
-        z = precondition(r) if precondition else r
-        found = iterate(step, (u, r, z, _dot(r, z)), lambda u, r, p, rz: _norm(r) / scale, stop)
-        return found._replace(value=found.value[0])
-
-    with torch.no_grad():
-        found = solve(b, start)
-    if not torch.is_grad_enabled():
+    with without_derivatives():
+        found = _solve(operator, b.detach(), precondition, None if start is None else start.detach(), stop)
+    found = Solution(*(part.detach() for part in found))
+    product = operator(found.value)
+    residual = b - product  # about zero, but not its derivative
+    if not derivative_wanted(residual):
         return found
-    missing = b - operator(found.value)  # zero, but not its gradient
-    if missing.requires_grad:
-        missing.register_hook(lambda g: None if g is None else solve(g, None).value)
-        found = found._replace(value=found.value + (missing - missing.detach()))
-    return found
+
+    def inverse(g: Tensor) -> Tensor:
+        return conjugate_gradient(operator, g, precondition=precondition, stop=stop).value
+
+    once = derivative_wanted(product)  # where only b varies the solution is linear in it
+    return found._replace(value=with_derivative(residual, found.value, pull=inverse, once=once))
+
+
+def _solve(
+    operator: Callable[[Tensor], Tensor],
+    b: Tensor,
+    precondition: Callable[[Tensor], Tensor] | None,
+    start: Tensor | None,
+    stop: Stop,
+) -> Solution:
+    """Flexible conjugate gradients, begun again where the residual of the recursion has left the true one behind."""
+    scale = _norm(b).clamp(min=torch.finfo(b.dtype).tiny)
+
+    def conditioned(r: Tensor) -> Tensor:
+        return precondition(r) if precondition else r
+
+    def step(k: int, u: Tensor, r: Tensor, p: Tensor, rz: Tensor) -> State:
+        q = operator(p)
+        length = _over(_ratio(rz, _dot(p, q)), p)
+        u, old, r = u + length * p, r, r - length * q
+        z = conditioned(r)
+        return u, r, z + _over(_ratio(_dot(z, r - old), rz), p) * p, _dot(z, r)
+
+    u = torch.zeros_like(b) if start is None else start
+    r = b if start is None else b - operator(start)
+    gap, iterations = _norm(r) / scale, torch.zeros(len(b), dtype=torch.int64, device=b.device)
+    behind = gap > stop.tol
+    for _ in range(ROUNDS):
+        z = conditioned(r)
+        found = iterate(
+            step,
+            (u, r, z, _dot(r, z)),
+            lambda u, r, p, rz, behind=behind: torch.where(behind, _norm(r) / scale, 0),
+            stop,
+        )
+        u, iterations = found.value[0], iterations + found.iterations
+        r = b - operator(u)
+        gap = _norm(r) / scale
+        behind = behind & found.converged & (gap > stop.tol)
+        if holds(~behind):
+            break
+    return Solution(u, iterations, gap, gap <= stop.tol)
 
 
 def compiled(function: Callable[P, R]) -> Callable[P, R]:
     """Decorate a pure function of tensors: it runs eagerly until it has worked enough for `torch.compile` to pay.
 
     A small job never waits for the compiler, a long one soon runs fused. Where there is no compiler, or it fails, the
-    function stays eager and the log says so once; `TORCH_COMPILE_DISABLE=1` keeps the compiler out. Where a gradient
-    is recorded the function runs eagerly. Numbers that change from call to call are to be passed as 0-d tensors.
+    function stays eager and the log says so once; `TORCH_COMPILE_DISABLE=1` keeps the compiler out. Where a derivative
+    is wanted the function runs eagerly. Numbers that change from call to call are to be passed as 0-d tensors.
     """
     fast: Callable[P, R] | None = None
     worked = 0
@@ -210,8 +262,7 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
             return function(*args, **kwargs)
         tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
         worked += max((tensor.numel() for tensor in tensors), default=0)
-        recorded = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
-        if worked > COMPILE_AFTER and not recorded:
+        if worked > COMPILE_AFTER and not derivative_wanted(*tensors):
             fast = fast or torch.compile(function)
             try:
                 return fast(*args, **kwargs)
@@ -221,21 +272,6 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
         return function(*args, **kwargs)
 
     return run
-
-
-def _adjoint(u: Tensor, image: Tensor, g: Tensor, stop: Stop) -> Tensor:
-    """Solve `w = g + (∂ image/∂u)ᵀ w`."""
-
-    def step(k: int, w: Tensor) -> State:
-        (pulled,) = torch.autograd.grad(image, u, w, retain_graph=True)
-        return (g + pulled,)
-
-    def residual(w: Tensor) -> Tensor:
-        return _norm(step(0, w)[0] - w) / scale
-
-    g = g.detach()
-    scale = _norm(g).clamp(min=torch.finfo(g.dtype).tiny)
-    return iterate(step, (g,), residual, stop).value[0]
 
 
 def _norm(u: Tensor) -> Tensor:

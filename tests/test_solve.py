@@ -90,7 +90,7 @@ def test_implicit_gradient_is_that_of_finite_differences():
             u = settled(weight, bias).value[0]
         return implicit(contraction(weight, bias), u, stop=Stop(tol=1e-13))
 
-    assert torch.autograd.gradcheck(root, problem())
+    assert torch.autograd.gradcheck(root, problem(), check_forward_ad=True)
 
 
 def test_implicit_gradient_is_that_of_the_unrolled_loop():
@@ -163,9 +163,26 @@ def test_conjugate_gradient_alone_is_together_and_nothing_is_asked_of_zero():
         assert torch.equal(solved(a[i : i + 1], b[i : i + 1]).value[0], together.value[i])
 
 
+def test_the_gap_of_conjugate_gradient_is_the_true_residual():
+    """In float32 the residual of the recursion goes on falling where rounding has stopped the true one."""
+    a = torch.diag(torch.logspace(0, 6, 40))[None]
+    b = torch.ones(1, 40)
+    found = conjugate_gradient(lambda u: (a @ u[..., None])[..., 0], b, stop=Stop(tol=1e-8, every=1, max_iter=400))
+    residual = (b.double() - (a.double() @ found.value.double()[..., None])[..., 0]).norm() / b.norm()
+    assert found.gap.item() == pytest.approx(residual.item(), rel=0.5)
+    assert found.converged.item() == (found.gap.item() <= 1e-8)
+
+
+def test_conjugate_gradient_is_linear_in_b_to_any_order():
+    a, b = systems(4, 2)
+    assert torch.autograd.gradgradcheck(lambda b: solved(a, b).value.square(), (b.requires_grad_(),))
+    with pytest.raises(RuntimeError, match="first derivatives only"):
+        torch.autograd.gradgradcheck(lambda a: solved((a + a.mT) / 2, b).value.square(), (a.requires_grad_(),))
+
+
 def test_conjugate_gradient_has_the_gradient_of_the_solution():
     a, b = (t.requires_grad_() for t in systems(4, 2))
-    assert torch.autograd.gradcheck(lambda a, b: solved((a + a.mT) / 2, b).value, (a, b))
+    assert torch.autograd.gradcheck(lambda a, b: solved((a + a.mT) / 2, b).value, (a, b), check_forward_ad=True)
 
 
 # compilation

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from tavtorch.derivative import holds
+
 
 def check_image(image: Tensor) -> None:
     """Raise unless `image` is a finite floating-point batch `(b, c, h, w)` that is not empty."""
@@ -10,7 +12,7 @@ def check_image(image: Tensor) -> None:
         raise ValueError(f"image: expected a batch (b, c, h, w) that is not empty, got shape {tuple(image.shape)}.")
     if not image.is_floating_point():
         raise ValueError(f"image: expected floating point, got {image.dtype}; image.float() / 255 turns bytes into it.")
-    if not bool(image.isfinite().all()):
+    if not holds(image.isfinite()):
         raise ValueError(
             "image: some pixels are NaN or infinite; fill them first, for instance with image.nan_to_num()."
         )
@@ -23,13 +25,13 @@ def check_hole(hole: Tensor, image: Tensor) -> None:
         raise ValueError(
             f"hole: expected a bool mask {expected}, True = missing, got {hole.dtype} {tuple(hole.shape)}."
         )
-    if bool(hole.flatten(1).all(1).any()):
+    if not holds((~hole).flatten(1).any(1)):
         raise ValueError("hole: covers a whole image; leave at least one known pixel to fill it from.")
 
 
 def check_init(init: Tensor, image: Tensor) -> None:
     """Raise unless `init` is a finite image like `image`."""
-    if init.shape != image.shape or init.dtype != image.dtype or not bool(init.isfinite().all()):
+    if init.shape != image.shape or init.dtype != image.dtype or not holds(init.isfinite()):
         raise ValueError(
             f"init: expected a finite image, {image.dtype} {tuple(image.shape)}, got {init.dtype} {tuple(init.shape)}."
         )
@@ -49,6 +51,6 @@ def spread_weight(weight: float | Tensor, image: Tensor) -> Tensor:
         raise ValueError(
             f"weight: expected a number, one an image ({b},) or a map {(b, 1, h, w)}, got shape {tuple(spread.shape)}."
         )
-    if not bool((spread >= 0).all() & spread.isfinite().all()):
+    if not holds((spread >= 0) & spread.isfinite()):
         raise ValueError("weight: expected finite numbers >= 0; more is smoother, 0 leaves the image as it is.")
     return spread if spread.dim() == 4 else spread.expand(b).reshape(b, 1, 1, 1)

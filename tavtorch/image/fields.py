@@ -33,12 +33,52 @@ def total(a: Tensor) -> Tensor:
     return a.flatten(1).sum(1, dtype=torch.float64)
 
 
+def mean_of(image: Tensor, hole: Tensor | None = None) -> Tensor:
+    """Mean of the known pixels of each channel, `(b, c, 1, 1)`; of equal pixels it is exact."""
+    hole = _nowhere(image) if hole is None else hole
+    mean = image.masked_fill(hole, 0).sum((-2, -1), keepdim=True) / (~hole).sum((-2, -1), keepdim=True)
+    return mean.clamp(*_extremes(image, hole))
+
+
+def offset_of(image: Tensor, hole: Tensor | None = None) -> Tensor:
+    """Mean of each channel where it is large beside the contrast, else 0.
+
+    A solver takes it off first and adds it to the result: rounding is then relative to the contrast. The difference
+    is exact, since pixels and mean are then within a factor of 2. A constant channel is left as it is.
+    """
+    mean = mean_of(image, hole)
+    low, high = _extremes(image, _nowhere(image) if hole is None else hole)
+    return torch.where((mean.abs() > 8 * (high - low)) & (high > low), mean, 0)
+
+
+def _nowhere(image: Tensor) -> Tensor:
+    """No hole."""
+    return torch.zeros_like(image[:1, :1], dtype=torch.bool)
+
+
+def _extremes(image: Tensor, hole: Tensor) -> tuple[Tensor, Tensor]:
+    """Least and greatest known pixel of each channel."""
+    low = image.masked_fill(hole, torch.inf).amin((-2, -1), keepdim=True)
+    return low, image.masked_fill(hole, -torch.inf).amax((-2, -1), keepdim=True)
+
+
 def flow(image: Tensor) -> Tensor:
     """A field `p` with `image + div p` constant: along the rows to their means, then along the columns."""
     image = image - image[..., :1, :1]  # a constant image has no flow, not even a rounded one
     rows = image.mean(-1, keepdim=True)
     columns = (rows.mean(-2, keepdim=True) - rows).cumsum(-2)
     return torch.stack(((rows - image).cumsum(-1), columns.expand_as(image)), dim=-3)
+
+
+def capped(weight: Tensor, flow: Tensor, coupling: Coupling) -> tuple[Tensor, Tensor]:
+    """λ with the case taken out in which the solution is constant, and whether that is the case, `(b, 1, 1, 1)`.
+
+    If λ is at least the longest vector of `flow(f)`, the constant image is the solution, for every larger λ as well;
+    λ is then replaced by that least value.
+    """
+    enough = length(flow, coupling).flatten(1).amax(1).reshape(-1, 1, 1, 1)
+    constant = weight.amin((-2, -1), keepdim=True) >= enough
+    return torch.where(constant, enough, weight), constant
 
 
 def mean_of_four(a: Tensor) -> Tensor:

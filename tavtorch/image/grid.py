@@ -1,4 +1,4 @@
-"""The calculus on the pixel grid that both wings stand on.
+"""Differences on the pixel grid, values between pixels, and the cosine transform: what every system here stands on.
 
 Forward differences with reflecting (Neumann) borders, so that `divergence` is minus the adjoint of `gradient` and both
 are diagonal in the cosine transform. Pixels are the unit of length; pixel centres are at integers; x runs along
@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
+from torch.autograd import forward_ad
 
 
 def gradient(u: Float[Tensor, "*b h w"]) -> Float[Tensor, "*b 2 h w"]:
@@ -36,7 +37,7 @@ def divergence(p: Float[Tensor, "*b 2 h w"]) -> Float[Tensor, "*b h w"]:
 
 
 def laplacian(u: Float[Tensor, "*b h w"]) -> Float[Tensor, "*b h w"]:
-    """Five-point Laplacian `divergence(gradient(u))`: what the neighbours have more than the pixel, added up."""
+    """Five-point Laplacian `divergence(gradient(u))`: the sum of the neighbours' differences from the pixel."""
     return divergence(gradient(u))
 
 
@@ -53,10 +54,28 @@ def sample(image: Float[Tensor, "b c h w"], points: Float[Tensor, "b n 2"]) -> F
     >>> sample(torch.tensor([[[[0.0, 1.0], [2.0, 3.0]]]]), torch.tensor([[[0.5, 0.5], [1.0, 0.0]]]))[0, :, 0]
     tensor([1.5000, 1.0000])
     """
+    if forward_ad._current_level >= 0:  # grid_sample has no forward-mode derivative
+        return _sample_by_gathering(image, points)
     h, w = image.shape[-2:]
     last = points.new_tensor([max(w - 1, 1), max(h - 1, 1)])
     values = F.grid_sample(image, (2 * points / last - 1)[:, None], padding_mode="border", align_corners=True)
     return values[:, :, 0].mT
+
+
+def _sample_by_gathering(image: Tensor, points: Tensor) -> Tensor:
+    """As `sample`, from the four pixels around each point."""
+    h, w = image.shape[-2:]
+    x, y = points[..., 0].clamp(0, w - 1), points[..., 1].clamp(0, h - 1)
+    left, top = x.detach().floor().clamp(max=max(w - 2, 0)), y.detach().floor().clamp(max=max(h - 2, 0))
+
+    def row(below: int) -> Tensor:
+        """Values on the row of pixels above, or below, each point."""
+        start = ((top + below).clamp(max=h - 1) * w + left).long()[:, None].expand(-1, image.shape[1], -1)
+        pixels = image.flatten(2)
+        here, beside = pixels.gather(2, start), pixels.gather(2, (start + 1).clamp(max=h * w - 1))
+        return torch.lerp(here, beside, (x - left)[:, None])
+
+    return torch.lerp(row(0), row(1), (y - top)[:, None]).mT
 
 
 def cosine_transform(u: Float[Tensor, "*b h w"]) -> Float[Tensor, "*b h w"]:

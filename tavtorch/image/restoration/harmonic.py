@@ -5,6 +5,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from tavtorch.image.check import check_hole, check_image
+from tavtorch.image.fields import mean_of
 from tavtorch.image.grid import laplacian
 from tavtorch.image.multigrid import v_cycle
 from tavtorch.solve import Solution, Stop, conjugate_gradient
@@ -51,6 +52,8 @@ def inpaint_harmonic(
     check_hole(hole, image)
     known = torch.where(hole, 0, image)
     check_image(known)
+    offset = mean_of(known.detach(), hole)
+    known = torch.where(hole, 0, image - offset)
     inside = hole.to(image.dtype)
     inverse = v_cycle(HELD * (1 - inside), 1.0)
 
@@ -66,4 +69,4 @@ def inpaint_harmonic(
 
     stop = stop or Stop(tol=1e-6, max_iter=200, every=1)
     found = conjugate_gradient(operator, -operator(known), precondition=precondition, stop=stop)
-    return found._replace(value=torch.where(hole, found.value, image))
+    return found._replace(value=torch.where(hole, found.value + offset, image))

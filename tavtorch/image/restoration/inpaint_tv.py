@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from tavtorch.image.check import check_coupling, check_hole, check_image, check_init, spread_weight
-from tavtorch.image.fields import Coupling, mean_of_four
+from tavtorch.image.fields import Coupling, mean_of_four, offset_of
 from tavtorch.image.grid import gradient
 from tavtorch.image.restoration.primal_dual import Problem, minimise
 from tavtorch.solve import Solution, Stop
@@ -60,17 +60,22 @@ def inpaint_tv(
     if init is not None:
         check_init(init, image)
     weight = spread_weight(weight, image)
-    f = image.detach()
+    offset = offset_of(image.detach(), hole)
+    f = image.detach() - offset
     low = f.masked_fill(hole, torch.inf).amin((-2, -1), keepdim=True)
     high = f.masked_fill(hole, -torch.inf).amax((-2, -1), keepdim=True)
+    span = (high - low).amax(1, keepdim=True)
+
+    # Where data are imposed any weight gives the same solution; one as large as the span suits the steps.
     exact = (weight == 0).flatten(1).all(1).reshape(-1, 1, 1, 1)
-    span = (high - low).amax(1, keepdim=True)  # any weight will do where data are exact; this one suits the steps
     trust = torch.where(hole, 0, torch.where(exact, torch.inf, torch.ones_like(weight)))
     weight = torch.where(exact, span, weight)
+
     step = 12 * (weight.detach().amax((-2, -1), keepdim=True) / span).clamp(max=1).nan_to_num(1)
-    problem = Problem(image, weight, trust, low, high, step, step, coupling)
-    start = torch.where(hole, fill(f, ~hole) if init is None else init.detach(), f)
-    return minimise(problem, start, torch.zeros_like(gradient(start)), stop or Stop())
+    problem = Problem(image - offset, weight, trust, low, high, step, step, coupling)
+    start = torch.where(hole, fill(f, ~hole) if init is None else init.detach() - offset, f)
+    found = minimise(problem, start, torch.zeros_like(gradient(start)), stop or Stop())
+    return found._replace(value=torch.where(trust.isinf(), image, found.value + offset))
 
 
 def hole_from_color(

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from tavtorch.derivative import derivative_wanted, with_derivative, without_derivatives
 from tavtorch.image.fields import Coupling, inner, length, total
 from tavtorch.image.grid import divergence, gradient
 from tavtorch.solve import Solution, State, Stop, compiled, iterate
@@ -28,9 +29,9 @@ class Problem(NamedTuple):
     low: Tensor
     high: Tensor
     first: Tensor
-    """Dual step length to begin with, `(b, 1, 1, 1)`; small ones are good at large shapes,"""
+    """Dual step length at the start, `(b, 1, 1, 1)`; small steps settle large shapes."""
     last: Tensor
-    """large ones at detail: it grows by `GROWTH` a step up to this one, and then stays."""
+    """Dual step length at the end; it grows by `GROWTH` a step up to this. Large steps settle detail."""
     coupling: Coupling
     huber: float | Tensor = 0.0
     """α >= 0: the number 0, or 0-d."""
@@ -55,7 +56,7 @@ def solve(problem: Problem, u: Tensor, p: Tensor, stop: Stop) -> Solution:
 
     terms that are never negative, and bound together what the energy of `u` has above the minimum.
     """
-    with torch.no_grad():
+    with without_derivatives():
         found = iterate(
             lambda k, *state: _step(problem, *state), (u, p, problem.first), lambda *state: _gap(problem, *state), stop
         )
@@ -63,28 +64,33 @@ def solve(problem: Problem, u: Tensor, p: Tensor, stop: Stop) -> Solution:
 
 
 def minimise(problem: Problem, u: Tensor, p: Tensor, stop: Stop) -> Solution:
-    """`solve` for `u` alone, with its gradient in `f` and `weight`.
+    """`solve` for `u` alone, with its derivative in `f` and `weight`.
 
-    Where pixels are known, the solution is `u = f + div (λ ν)` with `ν` in the unit balls. Its derivative `J` in `f` is
-    symmetric; for a gradient `g` that arrives at `u`, `adjoint` finds `w = Jg`, and
+    Where pixels are known the solution is `u = f + div (λ ν)`, with `ν` in the unit balls, and
 
-        dL/df_i = w_i where known,        dL/dλ_i = -(∇w)_i · ν_i.
+        du = M (df + div (dλ ν)),        M = `tangent`,  Mᵀ = `adjoint`.
 
-    Absolute data pass for known where `u = f`, and for missing elsewhere: there their pull is 1 or -1, and constant.
+    Absolute data count as imposed where `u = f`, and as missing elsewhere: there their slope is 1 or -1, and constant.
     """
     detached = problem._replace(f=problem.f.detach(), weight=problem.weight.detach())
     found = solve(detached, u, p, stop)
     u, p = found.value
-    if torch.is_grad_enabled() and (problem.f.requires_grad or problem.weight.requires_grad):
-        if problem.absolute:
-            detached = detached._replace(trust=torch.where(u == problem.f, torch.inf, 0.0))
-        z = p + gradient(u)
-        unit = z / torch.maximum(length(z, problem.coupling), detached.radius + problem.huber)
-        pull = torch.where(detached.trust.isinf(), 0, divergence(problem.weight[:, :, None] * unit))
-        attached = torch.where(detached.trust > 0, problem.f, 0) + pull
-        attached.register_hook(lambda g: adjoint(g.detach(), z, detached, stop))
-        u = u + (attached - attached.detach())  # adds zero: the value stays, the gradient comes along
-    return found._replace(value=u)
+    if not derivative_wanted(problem.f, problem.weight):
+        return found._replace(value=u)
+
+    if problem.absolute:
+        detached = detached._replace(trust=torch.where(u == detached.f, torch.inf, 0.0))
+    z = p + gradient(u)
+    unit = z / torch.maximum(length(z, problem.coupling), detached.radius + problem.huber)
+    pull = torch.where(detached.trust.isinf(), 0, divergence(problem.radius * unit))
+    attached = torch.where(detached.trust > 0, problem.f, 0) + pull
+    value = with_derivative(
+        attached,
+        u,
+        pull=lambda g: adjoint(g, z, detached, stop),
+        push=lambda t: tangent(t, z, detached, stop),
+    )
+    return found._replace(value=value)
 
 
 def project(z: Tensor, problem: Problem, sigma: float | Tensor = 0.0) -> Tensor:
@@ -133,10 +139,34 @@ def _gap(problem: Problem, u: Tensor, p: Tensor, sigma: Tensor) -> Tensor:
     return (gap / torch.maximum(energy, rounding)).to(u.dtype)
 
 
+def adjoint(g: Tensor, z: Tensor, problem: Problem, stop: Stop) -> Tensor:
+    """Pull `g` back through the minimiser: `Mᵀ g`, see `minimise`.
+
+    Imposed pixels do not move: there `w = 0`, and what they receive is what the optimality condition lacks.
+    """
+    w, q = _solve_linearised(Linearised(g, torch.zeros_like(g), *_normals(z, problem), problem), stop)
+    return torch.where(problem.trust.isinf(), g + divergence(q), w)
+
+
+def tangent(t: Tensor, z: Tensor, problem: Problem, stop: Stop) -> Tensor:
+    """Push `t` forward through the minimiser: `M t`. Imposed pixels move by what is imposed."""
+    return _solve_linearised(Linearised(t, t, *_normals(z, problem), problem), stop)[0]
+
+
 class Linearised(NamedTuple):
-    """The problem whose solution is `w`: `c w - div q = g` with `q` the derivative of the projection at `q + ∇w`."""
+    """The linear problem behind a derivative.
+
+    With `z = p + ∇u`, the places where `|z| > λ + α` are active; there `n = z / |z|`, and `w` solves
+
+        min_w  Σ c / 2 w² - g · w + Σ_active λ / 2|∇u| · |∇w - n (n · ∇w)|² + Σ_others λ / 2α · |∇w|²,
+
+    with `w` held where `c = ∞`, and `∇w = 0` on the others where `α = 0`. Its optimality condition is
+    `c w - div q = g`, with `q` the derivative of the projection at `q + ∇w`.
+    """
 
     g: Tensor
+    held: Tensor
+    """Values of `w` on imposed pixels."""
     normal: Tensor
     """`n` where active, else 0."""
     stretch: Tensor
@@ -144,49 +174,46 @@ class Linearised(NamedTuple):
     problem: Problem
 
 
-def adjoint(g: Tensor, z: Tensor, problem: Problem, stop: Stop) -> Tensor:
-    """Pull `g` back through the minimiser: `w = Jg`.
-
-    With `z = p + ∇u`, the places where `|z| > λ + α` are active; there `n = z / |z|`, and `w` solves
-
-        min_w  Σ c / 2 w² - g · w + Σ_active λ / 2|∇u| · |∇w - n (n · ∇w)|² + Σ_others λ / 2α · |∇w|²,
-
-    with `∇w = 0` on the others where `α = 0`.
-
-    The steps are those of `solve`, with the projection on the balls replaced by its derivative. What remains of the
-    optimality condition, `|c w - g - div q| / |g|`, stops at `√tol` as a gap is the square of an error.
-    """
+def _normals(z: Tensor, problem: Problem) -> tuple[Tensor, Tensor]:
+    """`normal` and `stretch` of a `Linearised`."""
     size = length(z, problem.coupling)
     active = size > problem.radius + problem.huber
     stretch = torch.where(active, size / problem.radius - 1, problem.huber / problem.radius)
-    linearised = Linearised(g, torch.where(active, z / size, 0), stretch, problem)
+    return torch.where(active, z / size, 0), stretch
+
+
+def _solve_linearised(linearised: Linearised, stop: Stop) -> tuple[Tensor, Tensor]:
+    """`w` and `q`, by the steps of `solve` with the derivative of the projection in its place.
+
+    It stops on what remains of the optimality condition, `|c w - g - div q| / |g|`.
+    """
+    start = linearised.g, torch.zeros_like(linearised.normal), linearised.problem.first
     found = iterate(
-        lambda k, *state: _adjoint_step(linearised, *state),
-        (g, torch.zeros_like(z), problem.first),
-        lambda *state: _adjoint_residual(linearised, *state),
-        Stop(stop.tol**0.5, stop.max_iter, stop.every),
+        lambda k, *state: _linear_step(linearised, *state),
+        start,
+        lambda *state: _linear_residual(linearised, *state),
+        stop.for_derivative(),
     )
-    w, q = _adjoint_half_step(linearised, *found.value)
-    return torch.where(problem.trust.isinf(), g + divergence(q), w)
+    return _linear_half_step(linearised, *found.value)
 
 
-def _adjoint_half_step(linearised: Linearised, w: Tensor, q: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
-    g, normal, stretch, problem = linearised
+def _linear_half_step(linearised: Linearised, w: Tensor, q: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+    g, held, normal, stretch, problem = linearised
     tau, sigma = 1 / (8 * sigma), sigma[..., None]
-    x = (w + tau * (g + divergence(q))) / (1 + tau * problem.trust)
+    x = torch.where(problem.trust.isinf(), held, (w + tau * (g + divergence(q))) / (1 + tau * problem.trust))
     y = q + sigma * gradient(2 * x - w)
     return x, (y - normal * inner(normal, y, problem.coupling)) / (1 + sigma * stretch)
 
 
 @compiled
-def _adjoint_step(linearised: Linearised, w: Tensor, q: Tensor, sigma: Tensor) -> State:
-    x, y = _adjoint_half_step(linearised, w, q, sigma)
+def _linear_step(linearised: Linearised, w: Tensor, q: Tensor, sigma: Tensor) -> State:
+    x, y = _linear_half_step(linearised, w, q, sigma)
     return w + RELAXATION * (x - w), q + RELAXATION * (y - q), (sigma + GROWTH).clamp(max=linearised.problem.last)
 
 
 @compiled
-def _adjoint_residual(linearised: Linearised, w: Tensor, q: Tensor, sigma: Tensor) -> Tensor:
-    x, y = _adjoint_half_step(linearised, w, q, sigma)
+def _linear_residual(linearised: Linearised, w: Tensor, q: Tensor, sigma: Tensor) -> Tensor:
+    x, y = _linear_half_step(linearised, w, q, sigma)
     trust, g = linearised.problem.trust, linearised.g
     residual = torch.where(trust.isinf(), 0, trust * x - g - divergence(y))
     scale = total(g.square()).clamp(min=torch.finfo(g.dtype).tiny)

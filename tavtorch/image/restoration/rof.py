@@ -7,8 +7,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from tavtorch.derivative import without_derivatives
 from tavtorch.image.check import check_coupling, check_image, check_init, spread_weight
-from tavtorch.image.fields import Coupling, flow, length, mean_of_four
+from tavtorch.image.fields import Coupling, capped, flow, length, mean_of, mean_of_four, offset_of
 from tavtorch.image.grid import divergence, gradient
 from tavtorch.image.restoration.primal_dual import Problem, minimise, project, solve
 from tavtorch.solve import Solution, Stop
@@ -49,8 +50,8 @@ def rof(
     the duality gap, which bounds its error too, `½ |u - minimiser|² <= gap`.
 
     The gradient is that of the exact minimiser, by an adjoint iteration whose memory does not depend on the number of
-    steps. Its relative error is a few times `√tol`, as the solution's is: ask for `Stop(tol=1e-4)` or less where
-    gradients matter. First derivatives only.
+    steps; so is the forward-mode derivative. Its relative error is a few times `√tol`, as the solution's is: ask for
+    `Stop(tol=1e-4)` or less where gradients matter. First derivatives only.
 
     Args:
         image: `f`, `(b, c, h, w)`.
@@ -78,39 +79,46 @@ def rof(
     check_coupling(coupling)
     if not (huber >= 0 and math.isfinite(huber)):
         raise ValueError(f"huber: expected a finite number >= 0 in the unit of the image, got {huber}.")
-    problem, p = pose(image, spread_weight(weight, image), coupling, huber)
-    u = image.detach() + divergence(p)
+    offset = offset_of(image.detach())
+    problem, p = pose(image - offset, spread_weight(weight, image), coupling, huber)
+    u = problem.f.detach() + divergence(p)
     if init is not None:
         check_init(init, image)
-        u, p = init.detach(), project(1e4 * gradient(init.detach()), problem, 1e4)  # λ ∇u / max(|∇u|, α)
-    return minimise(problem, u, p, stop or Stop())
+        u = init.detach() - offset
+        p = project(1e4 * gradient(u), problem, 1e4)  # λ ∇u / max(|∇u|, α)
+    found = minimise(problem, u, p, stop or Stop())
+    return found._replace(value=found.value + offset)
 
 
 def pose(f: Tensor, weight: Tensor, coupling: Coupling, huber: float = 0.0) -> tuple[Problem, Tensor]:
-    """ROF as a `Problem`, and a first guess of its dual field `p`; that of the solution is then `f + div p`.
+    """ROF as a `Problem`, and a first guess of its dual field `p`: `f + div p` is that of `u`.
 
     The guess comes from half the resolution, where large shapes take half as many steps; pixels twice as wide make λ
-    count half, and slopes twice as steep. Where λ is so large that a field along which all may flow to the mean stays
-    in the balls, the mean is the solution, also at the least such λ, which then stands in for λ.
+    count half, and slopes twice as steep. A λ for which the mean is the solution is `capped`.
     """
-    with torch.no_grad():
-        still = flow(f)
-        enough = length(still, coupling).flatten(1).amax(1).reshape(-1, 1, 1, 1)
-        flat = (weight.amin((-2, -1), keepdim=True) >= enough) & (huber == 0)
-    one = torch.ones_like(enough)
-    bounds = -torch.inf * one, torch.inf * one
+    with without_derivatives():
+        still = flow(f.detach())
+    capped_weight, constant = capped(weight, still, coupling)
+    constant = constant & (huber == 0)
+    weight = torch.where(constant, capped_weight, weight)
+
+    one = torch.ones_like(still[:, :1, 0, :1, :1])
+    mean = mean_of(f.detach())
+    low, high = torch.where(constant, mean, -torch.inf), torch.where(constant, mean, torch.inf)
     bend = torch.as_tensor(huber, dtype=f.dtype, device=f.device) if huber else 0.0
-    problem = Problem(f, torch.where(flat, enough, weight), one, *bounds, one / 5, 12 * one, coupling, bend)
-    with torch.no_grad():
-        return problem, torch.where(flat[..., None], still, _coarse_field(problem, huber))
+    problem = Problem(f, weight, one, low, high, one / 5, 12 * one, coupling, bend)
+    with without_derivatives():
+        return problem, torch.where(constant[..., None], still, _coarse_field(problem, huber))
 
 
 def _coarse_field(problem: Problem, huber: float) -> Tensor:
-    h, w = problem.f.shape[-2:]
+    f = problem.f.detach()
+    h, w = f.shape[-2:]
     if min(h, w) < 64:
-        return torch.zeros_like(gradient(problem.f))
-    weight = problem.weight if problem.weight.shape[-1] == 1 else mean_of_four(problem.weight)
-    coarse, p = pose(mean_of_four(problem.f), weight / 2, problem.coupling, 2 * huber)
+        return torch.zeros_like(gradient(f))
+    weight = problem.weight.detach()
+    weight = weight if weight.shape[-1] == 1 else mean_of_four(weight)
+    coarse, p = pose(mean_of_four(f), weight / 2, problem.coupling, 2 * huber)
     _, p = solve(coarse, coarse.f + divergence(p), p, Stop(3e-3, 400, 5)).value
     return 2 * _finer(p)[..., :h, :w]
 

@@ -6,8 +6,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from tavtorch.derivative import holds
 from tavtorch.image.check import check_image
-from tavtorch.image.fields import Coupling
+from tavtorch.image.fields import Coupling, offset_of
 from tavtorch.image.grid import divergence, gradient
 from tavtorch.image.restoration.primal_dual import adjoint, solve
 from tavtorch.image.restoration.rof import pose
@@ -95,7 +96,7 @@ def _least(
 ) -> Tensor:
     """The weight in `RANGE` that minimises `criterion(|u - f|², derivative)`, by golden section in its logarithm."""
     stop = Stop(1e-4, 300)
-    image = image.detach()
+    image = image.detach() - offset_of(image.detach())
 
     @torch.no_grad()
     def value(log_weight: Tensor) -> Tensor:
@@ -119,7 +120,7 @@ def _least(
 
 def _spread_noise(noise: float | Tensor | None, image: Tensor) -> Tensor:
     sigma = noise_level(image) if noise is None else torch.as_tensor(noise, dtype=image.dtype, device=image.device)
-    if sigma.shape not in {(), (len(image),)} or not bool((sigma > 0).all() & sigma.isfinite().all()):
+    if sigma.shape not in {(), (len(image),)} or not holds((sigma > 0) & sigma.isfinite()):
         raise ValueError(
             f"noise: expected a standard deviation > 0, a number or one an image ({len(image)},), got {noise!r}; "
             "an image without noise needs no weight."

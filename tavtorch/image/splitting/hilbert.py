@@ -10,8 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from tavtorch.derivative import derivative_wanted, holds, with_derivative, without_derivatives
 from tavtorch.image.check import check_coupling, check_image, spread_weight
-from tavtorch.image.fields import Coupling, Projection, ProjectionDerivative, inner, length, total
+from tavtorch.image.fields import Coupling, Projection, ProjectionDerivative, inner, length, offset_of, total
 from tavtorch.image.grid import (
     cosine_frequencies,
     cosine_transform,
@@ -63,8 +64,10 @@ def split_hilbert(
     check_image(image)
     check_coupling(coupling)
     weight, costs = spread_weight(weight, image), _kernel(sobolev if kernel is None else kernel, image)
-    solution = _minimise(image, weight, costs, coupling, stop or Stop())
-    return Split(solution.value, image - solution.value, solution)
+    offset = offset_of(image.detach())
+    solution = _minimise(image - offset, weight, costs, coupling, stop or Stop())
+    structure = solution.value + offset
+    return Split(structure, image - structure, solution._replace(value=structure))
 
 
 def sobolev(frequencies: Float[Tensor, "2 *n"], *, floor: float = 0.05) -> Float[Tensor, "*n"]:
@@ -100,8 +103,8 @@ def _minimise(f: Tensor, weight: Tensor, kernel: Tensor, coupling: Coupling, sto
 
         gap = Σ_i (λ_i |∇u|_i - ∇u_i · p_i)  +  ½ <r, K⁻¹ r>,
 
-    terms that are never negative. At the solution `r` is zero, and its derivative is the solution's: with `g` what
-    arrives at `u`, and `w` the same steps' solution of the linearised problem, see `_adjoint`,
+    terms that are never negative. At the solution `r` is zero. With `g` the gradient that arrives at `u`, and `w` the
+    solution of the linearised problem, see `_linear_response`,
 
         dL/df = K w,        dL/dK = ŵ (f̂ - û) at each frequency,        dL/dλ_i = -∇w_i · p_i / λ_i.
 
@@ -110,21 +113,30 @@ def _minimise(f: Tensor, weight: Tensor, kernel: Tensor, coupling: Coupling, sto
 
     Source: Boyd et al., Found. Trends Mach. Learn. 3(1), 2011, doi:10.1561/2200000016.
     """
-    with torch.no_grad():
-        tiny = torch.finfo(f.dtype).tiny ** 0.5
-        slope = length(gradient(f), coupling).mean((1, 2, 3, 4)).reshape(-1, 1, 1, 1)
-        rho = 3 * weight.mean((-2, -1), keepdim=True).clamp(min=tiny) / slope.clamp(min=tiny)
-        ball, data = Projection((weight / rho)[:, :, None].clamp(min=tiny), coupling), cosine_transform(f)
-        step = Step(kernel * data, 1 / (kernel + rho * laplacian_eigenvalues(f)), rho, ball)
-        found = iterate(lambda k, s: step(s)[1:], (gradient(f),), lambda s: _gap(s, step, data, kernel), stop)
+    with without_derivatives():
+        step, start = _pose(f.detach(), weight.detach(), kernel.detach(), coupling)
+        data, costs = cosine_transform(f.detach()), kernel.detach()
+        found = iterate(lambda k, s: step(s)[1:], (start,), lambda s: _gap(s, step, data, costs), stop)
         u, s = step(found.value[0])
         u = inverse_cosine_transform(u)
-    if not (torch.is_grad_enabled() and (f.requires_grad or weight.requires_grad or kernel.requires_grad)):
+    if not derivative_wanted(f, weight, kernel):
         return found._replace(value=u)
-    unit = s / torch.maximum(length(s, coupling), ball.radius)
-    zero = inverse_cosine_transform(kernel * cosine_transform(f - u)) + divergence(weight[:, :, None] * unit)
-    zero.register_hook(lambda g: _adjoint(g, s, step, kernel.detach(), stop))
-    return found._replace(value=u + (zero - zero.detach()))  # adds zero: the value stays, the gradient comes along
+
+    assert isinstance(step.ball, Projection)
+    unit = s / torch.maximum(length(s, coupling), step.ball.radius)
+    optimality = inverse_cosine_transform(kernel * cosine_transform(f - u)) + divergence(weight[:, :, None] * unit)
+    value = with_derivative(optimality, u, pull=lambda g: _linear_response(g, s, step, costs, stop))
+    return found._replace(value=value)
+
+
+def _pose(f: Tensor, weight: Tensor, kernel: Tensor, coupling: Coupling) -> tuple["Step", Tensor]:
+    """The step, and the field that the iteration starts from."""
+    tiny = torch.finfo(f.dtype).tiny ** 0.5
+    slope = length(gradient(f), coupling).mean((1, 2, 3, 4)).reshape(-1, 1, 1, 1)
+    rho = 3 * weight.mean((-2, -1), keepdim=True).clamp(min=tiny) / slope.clamp(min=tiny)
+    ball = Projection((weight / rho)[:, :, None].clamp(min=tiny), coupling)
+    inverse = 1 / (kernel + rho * laplacian_eigenvalues(f))
+    return Step(kernel * cosine_transform(f), inverse, rho, ball), gradient(f)
 
 
 class Step(NamedTuple):
@@ -162,32 +174,37 @@ def _relax(inside: Tensor, s: Tensor, u: Tensor) -> Tensor:
 
 def _gap(s: Tensor, step: Step, data: Tensor, kernel: Tensor) -> Tensor:
     u, s = step(s)
-    p, slope = step.multiplier(s), gradient(inverse_cosine_transform(u))
+    p = step.multiplier(s)
+    slope = gradient(inverse_cosine_transform(u))
+    assert isinstance(step.ball, Projection)
+
     variation = step.rho[..., None] * step.ball.radius * length(slope, step.ball.coupling)
     residual = kernel * (u - data) - cosine_transform(divergence(p))
     gap = total(variation - inner(slope, p, step.ball.coupling)) + total(residual.square() / kernel / 2)
+
     energy = total(variation) + total(kernel * (u - data).square() / 2)
     rounding = torch.finfo(u.dtype).eps * total(kernel * data.square() / 2)
     return (gap / (energy + rounding).clamp(min=torch.finfo(u.dtype).tiny)).to(u.dtype)
 
 
-def _adjoint(g: Tensor, s: Tensor, forward: Step, kernel: Tensor, stop: Stop) -> Tensor:
+def _linear_response(g: Tensor, s: Tensor, forward: Step, kernel: Tensor, stop: Stop) -> Tensor:
     """Solve the linearised problem by the steps that `_minimise` takes, with the derivative of `P` at `s` for `P`.
 
         min_w  ½ <w, K w> - <g, w> + Σ λ / 2|∇u| · |∇w - n (n · ∇w)|²  where |s| > λ / ρ, and ∇w = 0 elsewhere
 
-    Here `n = s / |s|`. It stops on `|K w + ∇ᵀq - g| / |g|` at `√tol`, as a gap is the square of an error.
+    Here `n = s / |s|`. The map is symmetric: it serves both modes of derivatives. It stops on `|K w + ∇ᵀq - g| / |g|`.
     """
+    assert isinstance(forward.ball, Projection)
     right = cosine_transform(g)
     step = forward._replace(right=right, ball=forward.ball.derivative(s))
+    scale = total(right.square()).clamp(min=torch.finfo(g.dtype).tiny)
 
     def residual(t: Tensor) -> Tensor:
         w, t = step(t)
         missing = kernel * w - right - cosine_transform(divergence(step.multiplier(t)))
-        return (total(missing.square()) / total(right.square())).sqrt().to(g.dtype)
+        return (total(missing.square()) / scale).sqrt().to(g.dtype)
 
-    stop = Stop(stop.tol**0.5, stop.max_iter, stop.every)
-    found = iterate(lambda k, t: step(t)[1:], (torch.zeros_like(s),), residual, stop)
+    found = iterate(lambda k, t: step(t)[1:], (torch.zeros_like(s),), residual, stop.for_derivative())
     return inverse_cosine_transform(step(found.value[0])[0])
 
 
@@ -196,6 +213,6 @@ def _kernel(kernel: Response | Tensor, image: Tensor) -> Tensor:
     values = kernel if isinstance(kernel, Tensor) else kernel(cosine_frequencies(image))
     if values.shape not in {(h, w), (b, 1, h, w)}:
         raise ValueError(f"kernel: expected values {(h, w)} or {(b, 1, h, w)}, got shape {tuple(values.shape)}.")
-    if not bool((values > 0).all() & values.isfinite().all()):
+    if not holds((values > 0) & values.isfinite()):
         raise ValueError("kernel: expected finite numbers > 0; what costs nothing is undetermined: add a floor.")
     return values.to(image).expand(len(values) if values.dim() == 4 else 1, 1, h, w)

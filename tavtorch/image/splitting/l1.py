@@ -4,8 +4,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from tavtorch.derivative import without_derivatives
 from tavtorch.image.check import check_coupling, check_image, spread_weight
-from tavtorch.image.fields import Coupling, flow, length
+from tavtorch.image.fields import Coupling, capped, flow
 from tavtorch.image.restoration.primal_dual import Problem, minimise
 from tavtorch.image.splitting.split import Split
 from tavtorch.solve import Stop
@@ -43,28 +44,29 @@ def split_l1(
     """
     check_image(image)
     check_coupling(coupling)
-    problem, u, p = _pose(image, spread_weight(weight, image), coupling)
+    offset = image.detach().flatten(2).median(2).values[..., None, None]
+    problem, u, p = _pose(image - offset, spread_weight(weight, image), coupling)
     solution = minimise(problem, u, p, stop or Stop())
-    return Split(solution.value, image - solution.value, solution)
+    structure = torch.where(solution.value == problem.f, image, solution.value + offset)
+    return Split(structure, image - structure, solution._replace(value=structure))
 
 
 def _pose(f: Tensor, weight: Tensor, coupling: Coupling) -> tuple[Problem, Tensor, Tensor]:
-    """TV-L1 as a `Problem`, and first guesses of the image and of its dual field.
+    """TV-L1 of an image of median 0 as a `Problem`, and first guesses of the image and of its dual field.
 
-    Where λ is so large that what lies above the median may flow to what lies below, the median is the solution, also at
-    the least such λ, which then stands in for λ.
+    Where λ is so large that what lies above the median may flow to what lies below, the median is the solution: see
+    `capped`.
     """
-    image = f.detach()
-    middle = image.flatten(2).median(2).values[..., None, None]
-    side = (image - middle).sign()
-    at = side == 0
-    side = torch.where(at, -side.sum((-2, -1), keepdim=True) / at.sum((-2, -1), keepdim=True), side)
-    still = flow(side)
-    enough = length(still, coupling).flatten(1).amax(1).reshape(-1, 1, 1, 1)
-    flat = weight.amin((-2, -1), keepdim=True) >= enough
-    weight = torch.where(flat, enough, weight)
+    with without_derivatives():
+        image = f.detach()
+        side = image.sign()
+        at = side == 0
+        side = torch.where(at, -side.sum((-2, -1), keepdim=True) / at.sum((-2, -1), keepdim=True), side)
+        still = flow(side)
+    weight, constant = capped(weight, still, coupling)
+
     low, high = image.amin((-2, -1), keepdim=True), image.amax((-2, -1), keepdim=True)
     slope = weight.detach().amax((-2, -1), keepdim=True) / (high - low).amax(1, keepdim=True)
     step = 8 * torch.where((slope > 0) & slope.isfinite(), slope, 1)  # within 1.3 of the best for λ from 0.3 to 4
     problem = Problem(f, weight, torch.ones_like(step), low, high, step, step, coupling, absolute=True)
-    return problem, torch.where(flat, middle, image), torch.where(flat[..., None], still, 0)
+    return problem, torch.where(constant, 0, image), torch.where(constant[..., None], still, 0)

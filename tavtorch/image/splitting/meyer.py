@@ -6,8 +6,19 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from tavtorch.derivative import derivative_wanted, with_derivative, without_derivatives
 from tavtorch.image.check import check_coupling, check_image, spread_weight
-from tavtorch.image.fields import Coupling, Projection, ProjectionDerivative, flow, inner, length, total
+from tavtorch.image.fields import (
+    Coupling,
+    Projection,
+    ProjectionDerivative,
+    capped,
+    flow,
+    inner,
+    length,
+    offset_of,
+    total,
+)
 from tavtorch.image.grid import (
     cosine_transform,
     divergence,
@@ -57,8 +68,10 @@ def split_meyer(
     """
     check_image(image)
     check_coupling(coupling)
-    solution = _minimise(image, spread_weight(weight, image), coupling, stop or Stop())
-    return Split(solution.value, image - solution.value, solution)
+    offset = offset_of(image.detach())
+    solution = _minimise(image - offset, spread_weight(weight, image), coupling, stop or Stop())
+    structure = solution.value + offset
+    return Split(structure, image - structure, solution._replace(value=structure))
 
 
 def _minimise(f: Tensor, weight: Tensor, coupling: Coupling, stop: Stop) -> Solution:
@@ -75,42 +88,48 @@ def _minimise(f: Tensor, weight: Tensor, coupling: Coupling, stop: Stop) -> Solu
         gap = Σ_i (|∇u|_i - ∇u_i · p_i)  +  Σ_i (λ_i |∇r|_i - y_i · ∇r_i),
 
     terms that are never negative: `r` is what the dual, `max <f, r> - Σ λ_i |∇r|_i`, is about. With `v` the gradient
-    that arrives at `u`, and `w = v + div q` from the linearised problem, see `_adjoint`,
+    that arrives at `u`, and `w = v + div q` from the linearised problem, see `_pull`,
 
         dL/df = w,        dL/dλ_i = -∇w_i · y_i / λ_i.
 
     Args:
         f, weight: image `(b, c, h, w)`, and what broadcasts with it; weight >= 0.
     """
-    with torch.no_grad():
-        step, start = _pose(f, weight, coupling)
+    with without_derivatives():
+        step, start = _pose(f.detach(), weight.detach(), coupling)
         found = iterate(lambda k, *state: step(*state), start, lambda s, t: _gap(s, t, step), stop)
         s, t = found.value
-        u = f + divergence(step.fields(t))
-    if not (torch.is_grad_enabled() and (f.requires_grad or weight.requires_grad)):
+        u = step.image + divergence(step.fields(t))
+    if not derivative_wanted(f, weight):
         return found._replace(value=u)
+
+    assert isinstance(step.fields, Projection)
     unit = t / torch.maximum(length(t, coupling), step.fields.radius)
-    attached = f + divergence(weight[:, :, None] * unit)
-    attached.register_hook(lambda v: _adjoint(v, s, t, step, stop))
-    return found._replace(value=u + (attached - attached.detach()))  # adds zero: the value stays, the gradient comes
+    value = with_derivative(
+        f + divergence(weight[:, :, None] * unit),
+        u,
+        pull=lambda v: _pull(v, s, t, step, stop),
+        push=lambda v: _push(v, s, t, step, stop),
+    )
+    return found._replace(value=value)
 
 
 def _pose(f: Tensor, weight: Tensor, coupling: Coupling) -> tuple["Step", State]:
-    """The first step, and where it starts; where λ is so large that the mean is a solution, there.
+    """The first step, and where it starts; where λ is so large that the mean is a solution, there: see `capped`.
 
     On pictures, with λ from 0.01 to 0.3, `ρ` and `η` are within twice the best.
     """
     still, slopes = flow(f), gradient(f)
-    enough = length(still, coupling).flatten(1).amax(1).reshape(-1, 1, 1, 1)
-    flat = weight.amin((-2, -1), keepdim=True) >= enough
-    weight = torch.where(flat, enough, weight)
+    weight, constant = capped(weight, still, coupling)
+
     slope = length(slopes, coupling).mean((1, 2, 3, 4)).clamp(min=_tiny(f)).reshape(-1, 1, 1, 1)
     bound = torch.maximum(weight.mean((-2, -1), keepdim=True), 1e-3 * slope)
     rho, eta = 1 / slope, (slope / bound**3).sqrt() / 2
+
     e = laplacian_eigenvalues(f)
     inverse = torch.where(e > 0, 1 / (e.square() + eta / rho), 0)  # ∇h has no part at e = 0
     balls = Projection(1 / rho[..., None], coupling), Projection(weight[:, :, None], coupling)
-    start = torch.where(flat[..., None], 0, slopes), torch.where(flat[..., None], still, 0)
+    start = torch.where(constant[..., None], 0, slopes), torch.where(constant[..., None], still, 0)
     return Step(f, torch.zeros_like(still), rho, eta, inverse, *balls), start
 
 
@@ -150,39 +169,57 @@ def _relax(s: Tensor, t: Tensor, free: Tensor, h: Tensor, step: Step) -> State:
 
 
 def _gap(s: Tensor, t: Tensor, step: Step) -> Tensor:
-    coupling, p, y = step.slopes.coupling, step.rho[..., None] * step.slopes(s), step.fields(t)
+    assert isinstance(step.fields, Projection)
+    coupling = step.slopes.coupling
+    p, y = step.rho[..., None] * step.slopes(s), step.fields(t)
     slope, bend = gradient(step.image + divergence(y)), gradient(-divergence(p))
+
     structure = length(slope, coupling) - inner(slope, p, coupling)
     texture = step.fields.radius * length(bend, coupling) - inner(bend, y, coupling)
+
     variation = total(length(gradient(step.image), coupling))
     rounding = torch.finfo(s.dtype).eps * total(step.image.abs())
     scale = torch.maximum(variation, rounding).clamp(min=_tiny(s))
     return ((total(structure.clamp(min=0)) + total(texture.clamp(min=0))) / scale).to(s.dtype)
 
 
-def _adjoint(v: Tensor, s: Tensor, t: Tensor, forward: Step, stop: Stop) -> Tensor:
+def _pull(v: Tensor, s: Tensor, t: Tensor, forward: Step, stop: Stop) -> Tensor:
     """Pull `v` back through the minimiser: `w = v + div q` with the saddle point of the linearised problem.
 
-        min_g max_q  <∇v, g> + <∇ div g, q>,        g and q as the derivatives of the projections leave them free
-
-    The steps are those of `_minimise`, with the derivatives of `P` at `s` and `t` for `P`, `f = 0`, and `v` pushing
-    `g`. It stops on how far the last step went, over how far all did, at `√tol`, as a gap is the square of an error.
+    min_g max_q  <∇v, g> + <∇ div g, q>,        g and q as the derivatives of the projections leave them free
     """
-    rho, eta, slopes = forward.rho[..., None], forward.eta[..., None], forward.slopes.derivative(s)
-    step = forward._replace(
-        image=torch.zeros_like(v), push=-gradient(v) / eta, slopes=slopes, fields=forward.fields.derivative(t)
-    )
+    step = _linearised(s, t, forward, image=torch.zeros_like(v), push=-gradient(v) / forward.eta[..., None])
+    found = _settle(step, stop)
+    return v + divergence(step.rho[..., None] * step.slopes(found[0]))
+
+
+def _push(v: Tensor, s: Tensor, t: Tensor, forward: Step, stop: Stop) -> Tensor:
+    """Push `v` forward through the minimiser: `v + div g`, with `g` of the linearised problem whose image is `v`."""
+    step = _linearised(s, t, forward, image=v, push=torch.zeros_like(s))
+    found = _settle(step, stop)
+    return v + divergence(step.fields(found[1]))
+
+
+def _linearised(s: Tensor, t: Tensor, forward: Step, *, image: Tensor, push: Tensor) -> Step:
+    """The steps of `_minimise` with the derivatives of `P` at `s` and `t` for `P`."""
+    assert isinstance(forward.slopes, Projection)
+    assert isinstance(forward.fields, Projection)
+    slopes, fields = forward.slopes.derivative(s), forward.fields.derivative(t)
+    return forward._replace(image=image, push=push, slopes=slopes, fields=fields)
+
+
+def _settle(step: Step, stop: Stop) -> State:
+    """The state at which the linearised steps come to rest: the last step's length is small beside all of the way."""
 
     def size(s: Tensor, t: Tensor) -> Tensor:
-        return (total(rho * s.square()) + total(eta * t.square())).sqrt()
+        return (total(step.rho[..., None] * s.square()) + total(step.eta[..., None] * t.square())).sqrt()
 
     def moved(s: Tensor, t: Tensor) -> Tensor:
         after = step(s, t)
         return (size(after[0] - s, after[1] - t) / size(*after).clamp(min=_tiny(s))).to(s.dtype)
 
-    zero, stop = torch.zeros_like(s), Stop(stop.tol**0.5, stop.max_iter, stop.every)
-    found = iterate(lambda k, *state: step(*state), (zero, zero), moved, stop)
-    return v + divergence(rho * slopes(found.value[0]))
+    start = torch.zeros_like(step.push), torch.zeros_like(step.push)
+    return iterate(lambda k, *state: step(*state), start, moved, stop.for_derivative()).value
 
 
 def _tiny(like: Tensor) -> float:

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from tavtorch.derivative import holds
 from tavtorch.image.check import check_image
 from tavtorch.image.fields import Coupling
 from tavtorch.image.grid import fourier_frequencies
@@ -53,7 +54,7 @@ def split_fourier(
     """
     check_image(image)
     cutoff = torch.as_tensor(cutoff, dtype=image.dtype, device=image.device)
-    if cutoff.shape not in {(), (len(image),)} or not bool((cutoff >= 0).all()):
+    if cutoff.shape not in {(), (len(image),)} or not holds(cutoff >= 0):
         raise ValueError(f"cutoff: expected numbers >= 0 in cycles a pixel, one or one an image, got {cutoff}.")
     if not softness >= 0:
         raise ValueError(f"softness: expected a number >= 0 in cycles a pixel, got {softness}.")

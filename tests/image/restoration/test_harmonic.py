@@ -84,6 +84,23 @@ def test_the_steps_do_not_depend_on_the_hole(size, share, steps):
     assert found.converged.all() and found.iterations.max() <= steps
 
 
+@pytest.mark.parametrize("start", [63, 64])
+def test_a_square_hole_at_an_even_place_is_filled_as_one_at_an_odd_place(start):
+    image = torch.rand(1, 1, 256, 256)
+    hole = torch.zeros_like(image, dtype=torch.bool)
+    hole[..., start:192, start:192] = True
+    found = inpaint_harmonic(image, hole, order=2, stop=Stop(1e-5, 100, 1))
+    assert found.converged.all()
+
+
+def test_a_single_value_is_continued_exactly():
+    image = torch.full((1, 3, 1, 30), 0.4)
+    hole = torch.zeros(1, 1, 1, 30, dtype=torch.bool)
+    hole[..., 10] = True
+    found = inpaint_harmonic(image, hole, stop=Stop(1e-8, 200, 1))
+    assert torch.equal(found.value, image) and found.converged.all()
+
+
 # symmetry
 
 

@@ -166,6 +166,23 @@ def test_a_map_of_one_value_is_that_weight():
     assert torch.equal(rof(f, torch.full_like(f, 0.1)).value, rof(f, 0.1).value)
 
 
+@pytest.mark.parametrize("weight", [30.0, 1e3, 1e6])
+def test_past_the_weight_of_the_mean_the_energy_is_that_of_the_mean(weight):
+    f = noisy(2, 1, 40, 50, torch.float32)
+    found = rof(f, weight)
+    mean = f.mean((-2, -1), keepdim=True).expand_as(f)
+    assert found.converged.all()
+    torch.testing.assert_close(energy(found.value, f, weight), energy(mean, f, weight), rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize("offset", [300.0, -1000.0])
+def test_an_offset_changes_nothing_but_the_offset(offset):
+    f = noisy(1, 2, 30, 40, torch.float32)
+    found, plain = rof(f + offset, 0.1, stop=Stop(1e-4)), rof(f, 0.1, stop=Stop(1e-4))
+    assert found.converged.all() and found.iterations.max() <= 2 * plain.iterations.max()
+    torch.testing.assert_close(found.value - offset, plain.value, rtol=0, atol=1e-2)
+
+
 # batch
 
 

@@ -6,7 +6,8 @@ import torch
 
 from tavtorch import Stop, rof, split_fourier, split_hilbert, split_l1, split_meyer, split_rof
 from tavtorch.image.grid import cosine_frequencies, cosine_transform, gradient
-from tavtorch.image.splitting.split import correlation, filtered, gabor, least_correlated, sobolev
+from tavtorch.image.splitting import correlation, gabor, least_correlated, sobolev
+from tavtorch.image.splitting.split import filtered
 
 SIZES = [(1, 1), (1, 7), (6, 1), (5, 8), (16, 16)]
 SPLITS = {
@@ -131,6 +132,14 @@ def test_the_gap_is_reached(kernel):
     image = torch.rand(2, 1, 32, 32)
     solution = split_hilbert(image, 0.3, kernel=kernel, stop=Stop(tol=1e-4)).solution
     assert solution.converged.all() and (solution.gap <= 1e-4).all() and (solution.gap > 0).all()
+
+
+@pytest.mark.parametrize("name", ["rof", "hilbert", "l1", "meyer"])
+def test_an_offset_of_a_thousand_times_the_contrast_goes_to_the_structure(name):
+    image = torch.rand(1, 1, 24, 32)
+    plain, lifted = SPLITS[name](image), SPLITS[name](image + 1000)
+    assert lifted.solution.converged.all()
+    torch.testing.assert_close(lifted.texture, plain.texture, rtol=0, atol=2e-2)
 
 
 # symmetry
