@@ -21,9 +21,9 @@ def v_cycle(weight: Float[Tensor, "b 1 h w"], smoothness: float | Float[Tensor, 
     """Approximate inverse of `A u = weight u - smoothness laplacian(u)`, with the reflecting borders of `laplacian`.
 
     Two sweeps of damped Jacobi, a correction from the coarser grid, and the sweeps in reversed order. That grid has
-    pixels twice as large, so the mean of the weights, the mean of the residuals and a fourth of the smoothness; its
-    correction comes back by bilinear interpolation. The coarsest grid is a single pixel. Mean and interpolation are not
-    quite each other's adjoint, so the cycle is not quite symmetric: `conjugate_gradient` allows for that.
+    pixels twice as large, so the mean of the weights and a fourth of the smoothness. Its correction comes back by
+    bilinear interpolation, and the residual gets there by the adjoint of that: the cycle is symmetric and positive, as
+    conjugate gradients require. The coarsest grid is a single pixel.
 
     Args:
         weight: `(b, 1, h, w)`, at least 0; a huge weight nearly holds a pixel at 0, masking the result holds it.
@@ -53,7 +53,7 @@ def v_cycle(weight: Float[Tensor, "b 1 h w"], smoothness: float | Float[Tensor, 
     def cycle(r: Tensor) -> Tensor:
         u = relax(CHEBYSHEV[0] * r / diagonal, r, CHEBYSHEV[1])
         residual = r + smoothness * _neighbours(u) - diagonal * u
-        u = u + F.interpolate(coarse(_mean(residual)), scale_factor=factors, mode="bilinear")[..., :h, :w]
+        u = u + F.interpolate(coarse(_restricted(residual)), scale_factor=factors, mode="bilinear")[..., :h, :w]
         return relax(relax(u, r, CHEBYSHEV[1]), r, CHEBYSHEV[0])
 
     return cycle
@@ -69,6 +69,19 @@ def _mean(u: Tensor) -> Tensor:
     """Mean over each coarse pixel; an odd border gets a row of zeros, as pixels without weight change no solution."""
     ky, kx = _factors(u)
     return F.avg_pool2d(F.pad(u, (0, u.shape[-1] % kx, 0, u.shape[-2] % ky)), (ky, kx))
+
+
+def _restricted(u: Tensor) -> Tensor:
+    """A fourth of the adjoint of the interpolation: weights (1, 3, 3, 1) / 8 along each axis that is halved."""
+    for axis, factor in zip((-2, -1), _factors(u), strict=True):
+        if factor == 2:
+            n = u.shape[axis] + u.shape[axis] % 2
+            border = (0, 0, 1, 1) if axis == -2 else (1, 1, 0, 0)
+            even = (0, 0, 0, u.shape[axis] % 2) if axis == -2 else (0, u.shape[axis] % 2)
+            p = F.pad(F.pad(u, even), border, mode="replicate")
+            before, first, second, after = (p.narrow(axis, k, n - 1).unfold(axis, 1, 2)[..., 0] for k in range(4))
+            u = (before + after + 3 * (first + second)) / 8
+    return u
 
 
 def _factors(u: Tensor) -> tuple[int, int]:
