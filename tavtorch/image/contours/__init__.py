@@ -1,6 +1,10 @@
-"""Contours of objects: force fields from the edges of a picture, and polygons that move in them (snakes)."""
+"""Contours of objects: force fields from the edges of a picture, and polygons that move in them (snakes).
 
-from tavtorch.image.contours.forces import edge_map as edge_map
+`edges` computes edge maps, `forces` fields from them, `polygons` closed contours and their masks; `snakes` has the
+public `evolve` and `segment`, `motion` one step of them.
+"""
+
+from tavtorch.image.contours.edges import edge_map as edge_map
 from tavtorch.image.contours.forces import gaussian_force as gaussian_force
 from tavtorch.image.contours.forces import ggvf_force as ggvf_force
 from tavtorch.image.contours.forces import gvf_force as gvf_force

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
 
 def circle(
-    center: Float[Tensor, "*b 2"] | Sequence[float], radius: float | Float[Tensor, "..."], n: int
+    center: Shaped[Tensor, "*b 2"] | Sequence[float], radius: float | Float[Tensor, "..."], n: int
 ) -> Float[Tensor, "*b n 2"]:
     """Points on circles, to start contours from.
 
@@ -18,7 +18,7 @@ def circle(
         center: (x, y) in pixels: `(b, 2)`, `(b, m, 2)` for many contours an image, or one pair of numbers, which gives
             a batch of one.
         radius: in pixels, a number or one a centre.
-        n: points on each, at least 3; two pixels from each other is usual. They run from the x to the y axis.
+        n: points on each, at least 3; usually two pixels apart. They run from the x to the y axis.
 
     >>> circle((5, 5), 2, 4)[0].round().tolist()
     [[7.0, 5.0], [5.0, 7.0], [3.0, 5.0], [5.0, 3.0]]
@@ -26,9 +26,12 @@ def circle(
     if n < 3:
         raise ValueError(f"n: expected at least 3 points, got {n}.")
     center = center if isinstance(center, Tensor) else torch.tensor([center], dtype=torch.get_default_dtype())
+    center = center if center.is_floating_point() else center.to(torch.get_default_dtype())
+    if center.shape[-1:] != (2,):
+        raise ValueError(f"center: expected (x, y) in pixels, (..., 2), got shape {tuple(center.shape)}.")
     radius = torch.as_tensor(radius, dtype=center.dtype, device=center.device)
-    if not bool((radius > 0).all()):
-        raise ValueError(f"radius: expected more than 0 pixels, got {radius}.")
+    if not bool(((radius > 0) & radius.isfinite()).all()):
+        raise ValueError(f"radius: expected a finite number of pixels > 0, got {radius}.")
     angle = torch.arange(n, dtype=center.dtype, device=center.device) * (2 * math.pi / n)
     return center.unsqueeze(-2) + radius[..., None, None] * torch.stack((angle.cos(), angle.sin()), dim=-1)
 
@@ -42,8 +45,8 @@ def area(points: Float[Tensor, "*b n 2"]) -> Float[Tensor, "*b"]:
 def fill(points: Float[Tensor, "*b n 2"], size: tuple[int, int]) -> Bool[Tensor, "*m h w"]:
     """The pixels whose centres a closed contour winds around, exactly.
 
-    Each edge that crosses a row changes the winding number of all pixels to its right by one: the crossings are
-    counted where they happen and summed along the rows.
+    Each edge that crosses a row changes the winding number of all pixels to its right by one: the changes are written
+    at the crossings and summed along the rows.
 
     Args:
         points: `(b, n, 2)`, or `(b, m, n, 2)`; a contour may leave the image, and may cross itself.
@@ -56,13 +59,18 @@ def fill(points: Float[Tensor, "*b n 2"], size: tuple[int, int]) -> Bool[Tensor,
     [[0, 0, 0, 0, 0], [0, 0, 1, 1, 0], [0, 0, 0, 1, 0], [0, 0, 0, 0, 0]]
     """
     check_points(points)
-    contours, (h, w) = many(points.detach()), size
-    (x, y), (x2, y2) = contours.unbind(-1), contours.roll(-1, -2).unbind(-1)
-    x, y, x2, y2 = (value[..., None] for value in (x, y, x2, y2))
+    contours = many(points.detach())
+    h, w = size
+
+    # The edges from (x, y) to (x2, y2), for every row, `(b, m, n, h)`.
+    x, y = contours[..., None, :].unbind(-1)
+    x2, y2 = contours.roll(-1, -2)[..., None, :].unbind(-1)
     row = torch.arange(h, dtype=points.dtype, device=points.device)
     turn = (y <= row).to(torch.int8) - (y2 <= row).to(torch.int8)  # an edge owns its upper end, not its lower
     crossing = x + (row - y) * (x2 - x) / torch.where(y == y2, 1, y2 - y)
     column = crossing.ceil().clamp(0, w).long()  # the first pixel at or to the right of the crossing
+
+    # Changes of the winding number, at the crossings, then their sums along the rows.
     winding = torch.zeros(*contours.shape[:2], h, w + 1, dtype=torch.int32, device=points.device)
     index = row.long() * (w + 1) + column
     winding.flatten(2).scatter_add_(2, index.flatten(2), turn.int().flatten(2))
@@ -75,8 +83,10 @@ def soft_fill(points: Float[Tensor, "*b n 2"], size: tuple[int, int], *, width: 
     Args:
         points: as for `fill`.
         size: (h, w).
-        width: of the border in pixels; as it goes to 0 the mask becomes that of `fill`.
+        width: of the border in pixels, above 0; as it goes to 0 the mask becomes that of `fill`.
     """
+    if not 0 < width < float("inf"):
+        raise ValueError(f"width: expected a finite number of pixels > 0, got {width}; see fill for a hard border.")
     inside, contours = fill(points, size), many(points)
     y, x = (torch.arange(n, dtype=points.dtype, device=points.device) for n in size)
     pixels = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1).reshape(-1, 2)
@@ -98,7 +108,12 @@ def distance(queries: Float[Tensor, "*b q 2"], points: Float[Tensor, "*b n 2"]) 
 
 
 def equidistant(points: Float[Tensor, "*b n 2"], n: int | None = None, *, closed: bool = True) -> Tensor:
-    """The same polygon by `n` points at equal lengths along it, from the same first point; by as many as it has.
+    """The same polygon by `n` points at equal distances along it, from the same first point.
+
+    Args:
+        points: `(..., n, 2)`.
+        n: by default as many as there are.
+        closed: False leaves out the edge from the last point to the first.
 
     >>> equidistant(torch.tensor([[[0.0, 0.0], [3.0, 0.0], [4.0, 0.0]]]), closed=False)[0, :, 0].tolist()
     [0.0, 2.0, 4.0]
@@ -106,17 +121,21 @@ def equidistant(points: Float[Tensor, "*b n 2"], n: int | None = None, *, closed
     n = n or points.shape[-2]
     path = torch.cat((points, points[..., :1, :]), dim=-2) if closed else points
     length = path.diff(dim=-2).norm(dim=-1)
+
+    # Where the new points lie, as lengths along the path, and on which of its edges.
     reached = F.pad(length.cumsum(-1), (1, 0))
     share = torch.arange(n, dtype=points.dtype, device=points.device) / (n if closed else n - 1)
-    asked = share * reached[..., -1:]
-    edge = (torch.searchsorted(reached.detach(), asked.detach(), right=True) - 1).clamp(0, length.shape[-1] - 1)
-    part = (asked - reached.gather(-1, edge)) / length.gather(-1, edge).clamp(min=torch.finfo(points.dtype).tiny)
+    wanted = share * reached[..., -1:]
+    edge = (torch.searchsorted(reached.detach(), wanted.detach(), right=True) - 1).clamp(0, length.shape[-1] - 1)
+
+    # Linear interpolation on that edge.
+    part = (wanted - reached.gather(-1, edge)) / length.gather(-1, edge).clamp(min=torch.finfo(points.dtype).tiny)
     start, end = (path.gather(-2, (edge + k)[..., None].expand(*edge.shape, 2)) for k in (0, 1))
     return torch.lerp(start, end, part[..., None])
 
 
 def many(points: Tensor) -> Tensor:
-    """`(b, m, n, 2)` as it is, `(b, n, 2)` as one contour an image, `(b, 1, n, 2)`."""
+    """Contours `(b, n, 2)` as one an image, `(b, 1, n, 2)`; `(b, m, n, 2)` unchanged."""
     return points if points.dim() == 4 else points.unsqueeze(1)
 
 

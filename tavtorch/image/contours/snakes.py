@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from tavtorch.image.check import check_image
+from tavtorch.image.contours.edges import full_precision
 from tavtorch.image.contours.forces import gvf_force
 from tavtorch.image.contours.motion import Weight, normals, semi_implicit_step, unit_directions
 from tavtorch.image.contours.polygons import area, check_points, equidistant, many
@@ -86,14 +88,14 @@ def evolve(
     closed = ends == "closed"
     if not closed and torch.as_tensor(balloon).any():
         raise ValueError("balloon: an open contour has no inside to inflate; leave it at 0.")
-    contours = many(points)
+    contours, field = full_precision(many(points)), full_precision(field)
     field = unit_directions(field) if unit else field
     weights = {"elasticity": elasticity, "rigidity": rigidity, "balloon": balloon}
     move = semi_implicit_step(contours, field, **weights, step=step, ends=ends)
 
     def record(x: Tensor) -> None:
         if history is not None:
-            history.append(x.detach().reshape(points.shape))
+            history.append(x.detach().reshape(points.shape).to(points.dtype))
 
     def one_round(x: Tensor) -> Tensor:
         for _ in range(max(resample, 1)):
@@ -109,7 +111,7 @@ def evolve(
     failed = collapsed | ~field.flatten(1).any(1).repeat_interleave(contours.shape[1])
     shape = points.shape[:-2]
     return Solution(
-        x.reshape(points.shape),
+        x.reshape(points.shape).to(points.dtype),
         found.iterations.reshape(shape),
         torch.where(failed, torch.inf, found.gap).reshape(shape),
         (found.converged & ~failed).reshape(shape),
@@ -147,7 +149,8 @@ def segment(
     >>> (mask == (disk > 0)).float().mean() > 0.98
     tensor(True)
     """
-    flow = force(image)
+    check_image(image)
+    flow = force(full_precision(image))
     found = evolve(
         points,
         flow if isinstance(flow, Tensor) else flow.value,
@@ -214,9 +217,10 @@ def _check(points: Tensor, field: Tensor, step: float, ends: str, resample: int)
         raise ValueError(f"ends: expected 'closed', 'free' or 'fixed', got {ends!r}.")
     if resample < 0:
         raise ValueError(f"resample: expected a number of steps >= 0, got {resample}; 0 never spreads the points.")
-    if field.dim() != 4 or field.shape[1] != 2 or len(field) != len(points) or field.dtype != points.dtype:
+    dtype = full_precision(points).dtype
+    if field.dim() != 4 or field.shape[1] != 2 or len(field) != len(points) or full_precision(field).dtype != dtype:
         raise ValueError(
-            f"field: expected ({len(points)}, 2, h, w) in {points.dtype} as the points are, got "
+            f"field: expected ({len(points)}, 2, h, w) in {dtype} as the points are, got "
             f"{tuple(field.shape)} in {field.dtype}; see gvf_force."
         )
     if not bool(field.isfinite().all()):
@@ -224,4 +228,4 @@ def _check(points: Tensor, field: Tensor, step: float, ends: str, resample: int)
     size = points.new_tensor([field.shape[-1], field.shape[-2]])
     if not bool(((points > -0.5) & (points < size - 0.5)).all()):
         w, h = size.long().tolist()
-        raise ValueError(f"points: some are outside of the image of {w} x {h} pixels; clamp them or start smaller.")
+        raise ValueError(f"points: some are outside the image of {w} x {h} pixels; clamp them or start smaller.")

@@ -103,10 +103,12 @@ def inpaint_patches(
 
 
 def _fill_by_width(known: Tensor, hole: Tensor, fill_by_copies: Callable[[Tensor], Solution]) -> Solution:
-    """Images whose hole is thin are filled smoothly, the others by copies."""
+    """Images whose hole is thin are filled smoothly, the others by copies, in the type of `known`."""
     is_thin = dilated(~hole, THIN).flatten(1).all(1)
     is_wide = ~is_thin[:, None, None, None]
-    smooth = inpaint_harmonic(known, hole & ~is_wide, order=2)
+    with torch.autocast(known.device.type, enabled=False):
+        smooth = inpaint_harmonic(_full_precision(known), hole & ~is_wide, order=2)
+    smooth = smooth._replace(value=smooth.value.to(known.dtype))
     if bool(is_thin.all()):
         return smooth
     return Solution(*choose(is_thin, smooth, fill_by_copies(hole & is_wide)))
@@ -125,10 +127,12 @@ def _fill_by_copies(
     """`known`, which is 0 in the hole, with copies there. `fill` sees it centred, so that 0 is its mean."""
     usable = ~(hole | exclude)
     _check_sources(hole, usable, size)
-    mean = known.sum((2, 3), keepdim=True) / (~hole).sum((2, 3), keepdim=True)
-    centred = torch.where(hole, 0, known - mean).detach()
+    image = _full_precision(known.detach())
+    mean = image.sum((2, 3), keepdim=True) / (~hole).sum((2, 3), keepdim=True)
+    centred = torch.where(hole, 0, image - mean)
     seed = int(torch.randint(2**62, (), generator=generator, device=generator.device if generator else None))
-    found = fill(centred, hole, usable, size=size, seed=seed, stop=stop)
+    with torch.autocast(image.device.type, enabled=False):  # distances in half precision would choose other copies
+        found = fill(centred, hole, usable, size=size, seed=seed, stop=stop)
     return found._replace(value=torch.where(hole, copy_pixels(known, found.value), known))
 
 
@@ -153,3 +157,8 @@ def _check_sources(hole: Tensor, usable: Tensor, size: int) -> None:
         raise ValueError(
             f"hole: leaves no whole patch of {size} x {size} pixels to copy from; lower size or exclude less."
         )
+
+
+def _full_precision(image: Tensor) -> Tensor:
+    """`image` in float32 if it is in half precision, else unchanged."""
+    return image.to(torch.promote_types(image.dtype, torch.float32))

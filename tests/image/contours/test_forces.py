@@ -1,3 +1,4 @@
+import inspect
 from functools import partial
 
 import numpy as np
@@ -10,7 +11,7 @@ from skimage import data
 
 from tavtorch import Stop, circle, fill, gaussian_force, gradient, gvf_force, kass_force, laplacian
 from tavtorch.image.contours import edge_map, ggvf_force, vfc_force
-from tavtorch.image.contours.forces import blur
+from tavtorch.image.contours.edges import blur
 
 FORCES = {
     "kass": kass_force,
@@ -144,10 +145,37 @@ def test_alone_is_together_and_nothing_is_edited(force):
     assert torch.equal(image, before)
 
 
+@pytest.mark.parametrize("normalize", ["minmax", "local", "binary"])
+def test_edges_are_the_same_to_the_bit_in_any_batch(normalize):
+    image = torch.cat((camera(90, 70), camera(90, 70).flip(-1), camera(90, 70).flip(-2)))
+    together = edge_map(image, normalize=normalize)
+    for i in range(3):
+        assert torch.equal(edge_map(image[i : i + 1], normalize=normalize)[0], together[i])
+
+
 def test_a_smoothness_each():
     image = camera(40, 50).expand(2, -1, -1, -1)
     field = gvf_force(image, torch.tensor([0.1, 1.0])).value
     torch.testing.assert_close(field[1:], gvf_force(image[:1], 1.0).value)
+
+
+# precision
+
+
+@every_force
+@pytest.mark.parametrize("half", [torch.bfloat16, torch.float16])
+def test_half_precision_is_computed_in_single(force, half):
+    image = camera(40, 50).to(half)
+    field = force(image)
+    assert field.dtype == half and torch.equal(field, force(image.float()).to(half))
+
+
+@every_force
+def test_autocast_changes_nothing(force):
+    image = camera(40, 50)
+    expected = force(image)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(force(image), expected)
 
 
 # gradient
@@ -225,7 +253,14 @@ def test_the_explicit_scheme_of_xu_and_prince_goes_to_the_same_field():
         (lambda u: gvf_force(u, 0.0), "smoothness: expected a number > 0"),
         (lambda u: gvf_force(u, float("nan")), "smoothness"),
         (lambda u: ggvf_force(u, contrast=0.0), "contrast"),
+        (lambda u: ggvf_force(u, contrast=float("inf")), "contrast"),
         (lambda u: vfc_force(u, 0), "radius"),
+        (lambda u: inspect.unwrap(vfc_force)(u, 2.5), "radius: expected a whole number"),
+        (lambda u: inspect.unwrap(gaussian_force)((255 * u).byte(), 1.0), "image: expected floating point"),
+        (lambda u: inspect.unwrap(gaussian_force)(u[0], 1.0), "image: expected a batch"),
+        (lambda u: gvf_force(u, 0.2, edges=lambda v: v.expand(-1, 3, -1, -1)), "edges: expected"),
+        (lambda u: ggvf_force(u, edges=lambda v: v[:, 0]), "edges: expected"),
+        (lambda u: vfc_force(u, 4, edges=lambda v: v.expand(-1, 3, -1, -1)), "edges: expected"),
         (lambda u: gaussian_force(u, -1.0), "sigma"),
         (lambda u: edge_map(u, threshold=float("nan")), "threshold"),
         (lambda u: edge_map(u, normalize="max"), "normalize"),

@@ -34,6 +34,11 @@ def test_circles_for_a_batch_and_for_many_an_image():
     torch.testing.assert_close(area(circle(centers, radii, 400)), math.pi * radii**2, rtol=1e-3, atol=0)
 
 
+def test_a_center_of_whole_numbers_leaves_the_radius_as_it_is():
+    points = circle(torch.tensor([[5, 4]]), 2.9, 12)
+    torch.testing.assert_close(points, circle((5.0, 4.0), 2.9, 12))
+
+
 def test_fill_of_a_square_owns_its_upper_and_left_sides():
     square = torch.tensor([[[1.0, 1.0], [3.0, 1.0], [3.0, 3.0], [1.0, 3.0]]])
     mask = fill(square, (5, 5))
@@ -149,5 +154,14 @@ def test_what_is_wrong_with_points_is_named(points, message):
 def test_what_is_wrong_with_circles_is_named():
     with pytest.raises(ValueError, match="n: expected at least 3"):
         circle((0, 0), 1, 2)
-    with pytest.raises(ValueError, match="radius"):
-        circle((0, 0), 0, 10)
+    for radius in (0, float("inf"), float("nan")):
+        with pytest.raises(ValueError, match="radius"):
+            circle((0, 0), radius, 10)
+    with pytest.raises(ValueError, match="center"):
+        circle((0, 0, 0), 1, 10)
+
+
+@pytest.mark.parametrize("width", [0.0, -1.0, float("inf"), float("nan")])
+def test_a_soft_border_has_a_width(width):
+    with pytest.raises(ValueError, match="width: expected a finite number of pixels > 0"):
+        soft_fill(blob(1), (30, 40), width=width)

@@ -11,7 +11,7 @@ from skimage.segmentation import active_contour
 
 from tavtorch import Stop, circle, evolve, fill, gaussian_force, gvf_force, kass_force, segment
 from tavtorch.image.contours import area, edge_map
-from tavtorch.image.contours.forces import blur
+from tavtorch.image.contours.edges import blur
 from tavtorch.image.contours.polygons import distance
 from tavtorch.lab.data.synthetic.shapes import bays, crowds, disks, stars
 from tavtorch.lab.kinds.contours import iou
@@ -202,6 +202,30 @@ def test_many_contours_an_image_are_as_many_images():
     assert torch.equal(many.iterations[0], apart.iterations)
 
 
+# precision
+
+
+def test_half_precision_is_computed_in_single():
+    disk = fill(circle((20.0, 20.0), 8.0, 60), (41, 41)).bfloat16()
+    start = circle((20.0, 20.0), 14.0, 60).bfloat16()
+    history = []
+    found, single = segment(disk, start, history=history), segment(disk.float(), start.float())
+    assert found.value.dtype == history[-1].dtype == torch.bfloat16
+    assert torch.equal(found.value, single.value.bfloat16()) and torch.equal(found.iterations, single.iterations)
+    field = gvf_force(disk, 0.2).value
+    assert torch.equal(evolve(start, field).value, evolve(start.float(), field.float()).value.bfloat16())
+
+
+@pytest.mark.parametrize("ends", ["closed", "free", "fixed"])
+def test_autocast_changes_nothing(ends):
+    disk = fill(circle((20.0, 20.0), 8.0, 60), (41, 41)).float()
+    start = circle((20.0, 20.0), 14.0, 60)
+    options = {"ends": ends, "rigidity": 0.1}
+    expected = evolve(start, gaussian_force(disk, 2.0), **options).value
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(evolve(start, gaussian_force(disk, 2.0), **options).value, expected)
+
+
 # gradient
 
 
@@ -285,7 +309,7 @@ def test_scikit_images_astronaut():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"points": circle((15.0, 15.0), 20.0, 30)}, "points: some are outside of the image of 31 x 31"),
+        ({"points": circle((15.0, 15.0), 20.0, 30)}, "points: some are outside the image of 31 x 31"),
         ({"points": torch.rand(1, 2, 2)}, "points: expected at least 3"),
         ({"points": torch.full((1, 9, 2), torch.nan)}, "points: some are NaN"),
         ({"points": torch.rand(1, 9, 3)}, "points: expected contours"),
@@ -297,7 +321,9 @@ def test_scikit_images_astronaut():
         ({"rigidity": torch.tensor([1.0, 2.0])}, "rigidity"),
         ({"balloon": float("nan")}, "balloon"),
         ({"balloon": 1.0, "ends": "free"}, "balloon: an open contour"),
+        ({"balloon": float("inf")}, r"balloon: .* one a contour \(1, 1\), got inf"),
         ({"step": 0.0}, "step"),
+        ({"step": float("inf")}, "step"),
         ({"resample": -1}, "resample"),
         ({"ends": "loose"}, "ends"),
     ],

@@ -226,6 +226,19 @@ def test_large_and_small_holes_are_searched_in_one_batch(monkeypatch):
         assert torch.equal(fill(image[i : i + 1], hole[i : i + 1]).value[0], together.value[i])
 
 
+# precision
+
+
+@pytest.mark.parametrize("method", [*METHODS, "auto"])
+def test_half_precision_chooses_the_copies_of_single_and_so_does_autocast(method):
+    image = torch.cat((photo(), photo())).bfloat16()
+    hole = torch.cat((box(64, 72, 20, 30, 16, 17), box(64, 72, 40, 10, 3, 40)))
+    single = fill(image.float(), hole, method).value
+    assert torch.equal(fill(image, hole, method).value, single.bfloat16())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(fill(image.float(), hole, method).value, single)
+
+
 # gradient
 
 
