@@ -40,7 +40,9 @@ class Stop:
     Args:
         tol: an item is done once its `gap` is at or below this; which measure that is stands in each op's docstring.
         max_iter: steps after which the rest stops too, marked as not converged.
-        every: steps between two looks at the gap; on a GPU each look waits for the device once.
+        every: steps between two evaluations of the gap; for each of them the CPU waits for a GPU once.
+
+    A tolerance that rounding does not allow is never met: the op then runs to `max_iter` and says `converged` False.
     """
 
     tol: float = 1e-3

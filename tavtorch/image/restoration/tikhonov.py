@@ -4,24 +4,31 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from tavtorch.derivative import holds
 from tavtorch.image.check import check_image, spread_weight
 from tavtorch.image.grid import cosine_transform, divergence, gradient, inverse_cosine_transform, laplacian_eigenvalues
 from tavtorch.solve import Stop, conjugate_gradient
 
+UNSOLVED = 1e-3
+"""Relative residual from which on a result would be a wrong picture, and is an error."""
+
 
 def tikhonov(image: Float[Tensor, "b c h w"], weight: float | Float[Tensor, "..."]) -> Float[Tensor, "b c h w"]:
-    """Smooth image near `image`; noise and edges are smoothed alike.
+    """The smooth image nearest to `image`; noise and edges are smoothed alike.
 
         min_u  ½ |u - f|² + ½ Σ_i λ_i |∇u|_i²        solved by        u - div (λ ∇u) = f
 
     For one λ an image the cosine transform diagonalises the system: every frequency is divided by `1 + λ e`, `e` that
-    of minus the Laplacian. For a map, conjugate gradients, preconditioned by that filter at the mean weight, go as far
-    as the precision of `image`. Gradients in `image` and `weight` are exact, of the same cost as the solution.
+    of minus the Laplacian. For a map, conjugate gradients, preconditioned by that filter at the mean weight, iterate down
+    to the rounding of the type. Gradients in `image` and `weight` are exact, at the cost of one more solution.
 
     Args:
         image: `f`, `(b, c, h, w)`.
         weight: λ >= 0, in square pixels: a number, one an image `(b,)`, or a map `(b, 1, h, w)`; detail finer than
             about `√λ` pixels goes. 0 gives the image back, a huge one its mean.
+
+    Raises:
+        ValueError: a map that spans so many orders of magnitude that its system cannot be solved.
 
     Source: Tikhonov, Soviet Math. Dokl. 4, 1963; the transform: Strang, SIAM Review 41(1), 1999,
     doi:10.1137/S0036144598336745.
@@ -34,12 +41,18 @@ def tikhonov(image: Float[Tensor, "b c h w"], weight: float | Float[Tensor, "...
     if spread.shape[-2:] != image.shape[-2:]:
         return _filter(image, spread)
     mean = spread.detach().mean((-2, -1), keepdim=True)
-    return conjugate_gradient(
+    found = conjugate_gradient(
         lambda u: u - divergence(spread[:, :, None] * gradient(u)),
         image,
         precondition=lambda r: _filter(r, mean),
         stop=Stop(tol=16 * torch.finfo(image.dtype).eps, every=1),
-    ).value
+    )
+    if not holds(found.gap < UNSOLVED):
+        raise ValueError(
+            "weight: the map spans too many orders of magnitude for the system to be solved, residual "
+            f"{found.gap.max():.1g}; raise its small values or lower its large ones."
+        )
+    return found.value
 
 
 def _filter(image: Tensor, weight: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from tavtorch.image.restoration.rof import pose
 from tavtorch.solve import Stop
 
 RANGE = 0.2, 5.0
-"""Weights that are looked at, over the noise level; the best for photographs is 0.5 to 1.5."""
+"""The weights that are searched, as multiples of the noise level; for photographs the best is 0.5 to 1.5."""
 
 
 def noise_level(image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b"]:
@@ -43,7 +43,7 @@ def sure_weight(
     coupling: Coupling = "joint",
     generator: torch.Generator | None = None,
 ) -> Float[Tensor, "b"]:
-    """The weight with which `rof` comes nearest to the clean image, as far as the noisy one can tell.
+    """The weight with which `rof` comes nearest to the clean image, estimated from the noisy image alone.
 
         risk(λ) = |u - f|² + 2 σ² div_f u        and, with random signs s,        div_f u ≈ s · (∂u/∂f) s
 
@@ -68,7 +68,8 @@ def sure_weight(
     """
     check_image(image)
     sigma = _spread_noise(noise, image)
-    signs = torch.randint(0, 2, image.shape, generator=generator, device=image.device).to(image.dtype) * 2 - 1
+    signs = torch.randint(0, 2, (1, *image.shape[1:]), generator=generator, device=image.device)
+    signs = (2 * signs - 1).to(image.dtype).expand_as(image)  # the same for each image, alone and in any batch
 
     def risk(residual: Tensor, pull: Callable[[Tensor], Tensor]) -> Tensor:
         return residual + 2 * sigma**2 * _dot(signs, pull(signs))
@@ -120,6 +121,8 @@ def _least(
 
 def _spread_noise(noise: float | Tensor | None, image: Tensor) -> Tensor:
     sigma = noise_level(image) if noise is None else torch.as_tensor(noise, dtype=image.dtype, device=image.device)
+    if noise is None and not holds(sigma > 0):
+        raise ValueError("image: has no noise that could be measured; give `noise`, or the weight itself.")
     if sigma.shape not in {(), (len(image),)} or not holds((sigma > 0) & sigma.isfinite()):
         raise ValueError(
             f"noise: expected a standard deviation > 0, a number or one an image ({len(image)},), got {noise!r}; "

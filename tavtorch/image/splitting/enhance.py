@@ -38,7 +38,7 @@ def enhance(
 
 
 def median(image: Float[Tensor, "b c h w"], *, size: int = 3) -> Float[Tensor, "b c h w"]:
-    """Median of `size × size` pixels, channel by channel; what lies outside of the image is zero."""
+    """Median of `size × size` pixels, channel by channel; beyond its borders the image is mirrored."""
     from kornia.filters import median_blur
 
     return median_blur(image, size)

@@ -63,6 +63,8 @@ def test_alone_is_together():
     together = discrepancy_weight(noisy)
     for i in range(3):
         torch.testing.assert_close(discrepancy_weight(noisy[i : i + 1])[0], together[i])
+    four = sure_weight(noisy[1:2].expand(4, -1, -1, -1), generator=signs())
+    torch.testing.assert_close(four, sure_weight(noisy[1:2], generator=signs()).expand(4))
     assert torch.equal(sure_weight(noisy, generator=signs()), sure_weight(noisy, generator=signs()))
 
 
@@ -74,7 +76,7 @@ def test_alone_is_together():
     [
         (torch.zeros(1, 1, 4, 4, dtype=torch.uint8), None, "image: expected floating point"),
         (torch.rand(1, 1, 1, 9), None, "image: expected 2 x 2 pixels"),
-        (torch.zeros(1, 1, 9, 9), None, "noise: expected a standard deviation > 0"),
+        (torch.zeros(1, 1, 9, 9), None, "image: has no noise that could be measured"),
         (torch.rand(1, 1, 9, 9), -1.0, "noise: expected a standard deviation > 0"),
         (torch.rand(1, 1, 9, 9), torch.ones(2), r"noise: .*one an image \(1,\)"),
     ],
