@@ -59,7 +59,7 @@ def slopes(image):
 
 
 def explicit(image, steps, smoothness=0.2):
-    """The scheme of Xu & Prince, with the fewest operations that do it."""
+    """The explicit scheme of Xu & Prince, with as few operations as possible."""
     slope = slopes(image)
     weight = slope.square().sum(1, keepdim=True)
     v, pull, keep = slope, weight * slope, 1 - weight - 4 * smoothness
@@ -115,7 +115,7 @@ def accuracy_of_gvf():
 
 
 def itk_gvf(image):
-    """GradientVectorFlowImageFilter; its step is too long for its own scheme, so that it grows beyond all bounds."""
+    """ITK's GradientVectorFlowImageFilter; its step is too long for its own scheme, so that it diverges."""
     try:
         import itk
     except ImportError:
@@ -177,6 +177,9 @@ def quality():
             score = iou(fill(found, (128, 128)), scene.truth).mean()
             cells.append(f"{score:.3f} / {hausdorff(found, outline(scene.truth)).mean():4.1f}")
         print(f"  {name:28}", "   ".join(cells))
+
+
+def capture_range():
     print("\na disk of radius 23: IoU by the radius of the start")
     disk = fill(circle((63.5, 63.5), 23.0, 400), (128, 128))
     radii = torch.tensor([4.0, 8.0, 16.0, 32.0, 44.0, 62.0])
@@ -184,10 +187,11 @@ def quality():
     start = circle(torch.full((6, 2), 63.5), radii, 200)
     for name, force in FORCES.items():
         found = segment(disk.expand(6, -1, -1, -1).float(), start, force=force)
-        print(
-            f"  {name:28}",
-            *(f"{score:5.2f}" for score in iou(fill(found.value, (128, 128)), disk.expand(6, -1, -1, -1))),
-        )
+        scores = iou(fill(found.value, (128, 128)), disk.expand(6, -1, -1, -1))
+        print(f"  {name:28}", *(f"{score:5.2f}" for score in scores))
+
+
+def crowded():
     print("\ncrowds, 4 x 100 cells in 256 x 256, from circles of 1.2 radii: mean and least IoU, flagged as collapsed")
     scene = crowds(4, 256, generator=dice())
     score = cells_iou(scene.points, scene.truth)
@@ -196,8 +200,8 @@ def quality():
         for smoothness in (0.2, 0.02):
             edges = partial(edge_map, sigma=0.7, normalize=normalize, threshold=0.1 if normalize == "binary" else 0.0)
             found = segment(scene.image, scene.points, force=partial(gvf_force, smoothness=smoothness, edges=edges))
-            score, lost = cells_iou(found.value, scene.truth), found.gap.isinf().sum()
-            print(f"  GVF {smoothness:5}, edges {normalize:21} {score.mean():.3f} {score.min():.2f} {lost:4}")
+            score, collapsed = cells_iou(found.value, scene.truth), found.gap.isinf().sum()
+            print(f"  GVF {smoothness:5}, edges {normalize:21} {score.mean():.3f} {score.min():.2f} {collapsed:4}")
 
 
 def cells_iou(points, truth):
@@ -216,6 +220,8 @@ def speed_of_snakes():
     print(f"  one contour                {1000 * one:7.1f} ms")
     print(f"  64 images, one each        {1000 * apart:7.1f} ms, {apart / one:.1f} x one")
     print(f"  64 contours in one image   {1000 * together:7.1f} ms, {together / one:.1f} x one")
+
+    # scikit-image moves one contour at a time.
     for name, image in {"128 x 128": scene.image[0, 0].numpy(), "512 x 512": camera()[0, 0].numpy()}.items():
         start = scene.points[0, 0].numpy()[:, ::-1]
         options = {"alpha": 0.05, "beta": 0.01, "gamma": 1.0, "max_num_iter": 100, "convergence": 0.0}
@@ -228,7 +234,7 @@ def speed_of_snakes():
 
 def on_the_gpu():
     if not torch.cuda.is_available():
-        print("\nno GPU: its section is left out")
+        print("\nno GPU: the section is skipped")
         return
 
     def wall(run, repeats=5):
@@ -253,8 +259,14 @@ def on_the_gpu():
 
 def main():
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, python {sys.version.split()[0]}")
-    for section in (steps_of_gvf, accuracy_of_gvf, gradients_of_gvf, quality, speed_of_snakes, on_the_gpu):
-        section()
+    steps_of_gvf()
+    accuracy_of_gvf()
+    gradients_of_gvf()
+    quality()
+    capture_range()
+    crowded()
+    speed_of_snakes()
+    on_the_gpu()
 
 
 if __name__ == "__main__":

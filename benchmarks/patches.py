@@ -1,8 +1,8 @@
 """How well and how fast holes are filled: `uv run --group bench python benchmarks/patches.py [PICTURES]`.
 
-Prints one table for each kind of hole. PSNR alone rewards blur, so that it never stands alone: of what is in a hole,
-the energy of its gradient over that of the truth should be 1, and the distance of its patches from the true ones small.
-With a folder, the pictures of the first table are written there, one column a method.
+Prints one table for each kind of hole. PSNR alone rewards blur, hence two further measures of what is in the hole: the
+energy of its gradient over that of the truth, which should be 1, and the distance of its patches from the true ones,
+which should be small. With a folder, the pictures of the first table are written there, one column a method.
 """
 
 import contextlib
@@ -39,7 +39,7 @@ np.save(sys.argv[4], cv2.cvtColor(out, cv2.COLOR_Lab2RGB) if lab else out)
 """
 
 
-# what is measured
+# measures
 
 
 def psnr(value, truth, hole):
@@ -58,7 +58,7 @@ def gradient_ratio(value, truth, hole):
 
 
 def patch_distance(value, truth, hole, size=7, directions=128):
-    """Sliced Wasserstein distance of the patches centred in the hole: of sorted projections, the mean difference."""
+    """Sliced Wasserstein distance of the patches centred in the hole: mean difference of their sorted projections."""
     r = size // 2
     centres = hole[r:-r, r:-r]
     axes = np.random.default_rng(0).standard_normal((size * size * 3, directions))
@@ -74,7 +74,7 @@ def patch_distance(value, truth, hole, size=7, directions=128):
 MEASURES = {"PSNR": psnr, "SSIM": ssim, "gradient": gradient_ratio, "patches": patch_distance}
 
 
-# who fills
+# methods
 
 
 def ours(image, hole, **options):
@@ -94,7 +94,7 @@ def py_patch_match(image, hole, radius=5):
 
 
 def biharmonic(image, hole, tries=20):
-    """scikit-image 0.26 sometimes reads memory that it never wrote, and says that its matrix has a wrong index."""
+    """Tried repeatedly: scikit-image 0.26 sometimes reads uninitialised memory and raises an error of its matrix."""
     for k in range(tries):
         with contextlib.suppress(ValueError):
             known = (image * ~hole[..., None]).astype(np.float64)
@@ -104,7 +104,7 @@ def biharmonic(image, hole, tries=20):
 
 
 def xphoto(image, hole, method):
-    """In a process of its own, since some inputs crash it; gives the picture, or None, and its own seconds."""
+    """In a separate process, since some inputs crash it. Returns the picture, or None, and CPU seconds."""
     with tempfile.TemporaryDirectory() as folder:
         paths = [str(Path(folder) / f"{name}.npy") for name in ("image", "hole", "out")]
         np.save(paths[0], bytes_of(image))
@@ -114,7 +114,7 @@ def xphoto(image, hole, method):
         return (None, np.nan) if run.returncode else (np.load(paths[2]) / np.float32(255), float(run.stdout))
 
 
-FILLS = {
+METHODS = {
     "tavtorch multiscale": ours,
     "tavtorch turned": partial(ours, method="turned"),
     "tavtorch priority": partial(ours, method="priority"),
@@ -135,7 +135,7 @@ def timed(fill, image, hole):
     return value if isinstance(value, tuple) else (value, time.process_time() - start)
 
 
-# what is filled
+# pictures and holes
 
 
 def bytes_of(array):
@@ -158,7 +158,7 @@ def blobs(seed, size=256, share=0.1, smoothness=17):
 
 
 def copied_block(name, margin, n=80, shift=(137, -201), height=384, width=512):
-    """A picture in which a block stands twice, and a hole inside of the first, `margin` pixels from its border."""
+    """A picture that contains a block twice, and a hole inside the first, `margin` pixels from the block's border."""
     pixels = np.atleast_3d(getattr(skimage.data, name)())[:height, :width]
     image = np.array(np.broadcast_to(pixels.astype(np.float32) / 255, (height, width, 3)))
     y, x, m = 60, 300, n + 2 * margin
@@ -179,7 +179,7 @@ def written(name="cat", height=16):
 
 
 def boundary(angle, radius=None, hole=32, size=128):
-    """A soft edge through the middle, straight or bent; a square hole about the middle; the edge; levels to tell."""
+    """A soft edge through the middle, straight or an arc; a square hole about it; the edge; the levels that part it."""
     y, x = np.mgrid[:size, :size] - (size - 1) / 2
     distance = x * np.cos(angle) + y * np.sin(angle)
     if radius:
@@ -189,7 +189,7 @@ def boundary(angle, radius=None, hole=32, size=128):
 
 
 def junction(angle, lean=1.2, hole=32, size=128):
-    """A T of soft edges: one through the middle, and on one side of it another that ends there; else as `boundary`."""
+    """A T-junction: a soft edge through the middle, and another that ends at it from one side; else as `boundary`."""
     y, x = np.mgrid[:size, :size] - (size - 1) / 2
     bar, stem = (x * np.cos(a) + y * np.sin(a) for a in (angle, angle + lean))
     one, other = (1 / (1 + np.exp(-d / 0.7)) for d in (bar, stem))
@@ -202,7 +202,7 @@ def grey(image):
 
 
 def pasted(name):
-    """A picture, the same with a horse of fur on it, and where that is."""
+    """A picture, the same with a horse-shaped piece of fur pasted on it, and the mask of that piece."""
     silhouette = ~skimage.data.horse()[::3, ::3]
     h, w = silhouette.shape
     fur, truth = skimage.data.chelsea()[50 : 50 + h, 120 : 120 + w] / np.float32(255), picture(name)
@@ -218,20 +218,24 @@ def pasted(name):
 
 def textures(out=None):
     print("12 holes of 10 % in 256 x 256; CPU seconds\n")
-    rows = {name: [] for name in FILLS}
+    rows = {name: [] for name in METHODS}
     for source in SOURCES:
         for seed in range(2):
             truth, hole = picture(source), blobs(seed)
+            # One picture and hole: every method, measured.
             shown = [truth, np.where(hole[..., None], 0.5, truth)]
-            for name, fill in FILLS.items():
+            for name, fill in METHODS.items():
                 value, spent = timed(fill, truth, hole)
                 value = truth * np.nan if value is None else value
                 rows[name].append([measure(value, truth, hole) for measure in MEASURES.values()] + [spent])
                 shown.append(np.nan_to_num(value))
+
             if out:
                 cv2.imwrite(
                     str(Path(out) / f"{source}_{seed}.png"), bytes_of(np.concatenate(shown, 1).clip(0, 1))[..., ::-1]
                 )
+
+    # Means over the pictures; a crash counts in none of them.
     print("| | " + " | ".join(MEASURES) + " | CPU s |\n|---|---|---|---|---|---|")
     for name, values in rows.items():
         a, b, c, d, t = np.nanmean(values, 0)
@@ -250,7 +254,7 @@ def duplicates():
 def text():
     image, hole = written()
     print(f"\ntext over a photograph, {100 * hole.mean():.1f} % of the pixels: PSNR, SSIM, CPU s\n")
-    fills = {"tavtorch auto": partial(ours, method="auto"), **FILLS}
+    fills = {"tavtorch auto": partial(ours, method="auto"), **METHODS}
     for name in ("tavtorch auto", "scikit-image biharmonic", "xphoto FSR_FAST", "OpenCV NS", "PyPatchMatch, radius 3"):
         value, spent = timed(fills[name], image, hole)
         if value is None:
@@ -260,7 +264,7 @@ def text():
 
 
 def removals():
-    """PyPatchMatch has no such option: where ours has `dilate`, its hole is grown before."""
+    """Where ours has `dilate`, the hole of PyPatchMatch is grown first, since it has no such option."""
     print("\npaste, then remove: a horse of fur on the six pictures; PSNR, SSIM, gradient, patches where it was\n")
     square = np.ones((3, 3), bool)
     rims = {"exact": (0, 0), "3 px larger": (3, 0), "1 px too small": (-1, 0), "2 px too small": (-2, 0)}
@@ -285,12 +289,14 @@ def boundaries():
         "arcs of radius 30, 45, 70, hole of 16": [boundary(a, r, 16) for a in (0, 0.785, 2) for r in (30, 45, 70)],
         "the same, hole of 24": [boundary(a, r, 24) for a in (0, 0.785, 2) for r in (30, 45, 70)],
     }
+
+    # Pixels of the hole on the wrong side, over the length of the edge in it.
     names = "tavtorch multiscale", "tavtorch priority", "PyPatchMatch, radius 5", "scikit-image biharmonic"
     for kind, cases in kinds.items():
         for name in names:
             errors = []
             for image, hole, edges, levels in cases:
-                wrong = np.digitize(FILLS[name](image, hole)[..., 0], levels) != np.digitize(image[..., 0], levels)
+                wrong = np.digitize(METHODS[name](image, hole)[..., 0], levels) != np.digitize(image[..., 0], levels)
                 errors.append((wrong & hole).sum() / (hole & edges).sum())
             print(f"{kind:40} {name:26} {np.mean(errors):5.2f} (worst {np.max(errors):.2f})")
 
@@ -302,7 +308,7 @@ def speed(repeats=8):
     for _ in range(repeats):
         for name, spent in times.items():
             start = time.perf_counter(), time.process_time()
-            FILLS[name](image, hole)
+            METHODS[name](image, hole)
             spent.append((time.perf_counter() - start[0], time.process_time() - start[1]))
     for name, spent in times.items():
         wall, cpu = np.min(spent, 0)

@@ -159,7 +159,7 @@ def _edge_slope(image: Tensor, edges: Edges) -> Tensor:
 
 
 def _diffuse(slope: Tensor, weight: Tensor, smoothness: Tensor, stop: Stop | None) -> Solution:
-    """Solve `weight v - smoothness laplacian(v) = weight slope`."""
+    """Solve the diffusion equation `weight v - smoothness laplacian(v) = weight slope`."""
     return conjugate_gradient(
         lambda v: weight * v - smoothness * laplacian(v),
         weight * slope,

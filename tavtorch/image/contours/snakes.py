@@ -161,6 +161,8 @@ def segment(
         stop=stop,
         history=history,
     )
+
+    # A field that has not converged makes the result uncertain.
     if isinstance(flow, Tensor):
         return found
     field_converged = flow.converged.reshape(-1, *(1,) * (points.dim() - 3))
@@ -195,7 +197,7 @@ def _move_to_rest(
     def gap(x: Tensor, before: Tensor, collapsed: Tensor) -> Tensor:
         record(x)
         distance = ((x - before) * normals(x)).sum(-1).abs() if closed else (x - before).norm(dim=-1)
-        return torch.where(collapsed, 0, distance.amax(-1))  # nothing waits for what has collapsed
+        return torch.where(collapsed, 0, distance.amax(-1))  # a collapsed contour is done
 
     far_away = torch.full_like(x, torch.finfo(x.dtype).max ** 0.5)
     found = iterate(step, (x, far_away, _extent(x, closed) < SMALLEST), gap, stop)
@@ -217,6 +219,8 @@ def _check(points: Tensor, field: Tensor, step: float, ends: str, resample: int)
         raise ValueError(f"ends: expected 'closed', 'free' or 'fixed', got {ends!r}.")
     if resample < 0:
         raise ValueError(f"resample: expected a number of steps >= 0, got {resample}; 0 never spreads the points.")
+
+    # The field: one for each image, finite, and in the type of the points.
     dtype = full_precision(points).dtype
     if field.dim() != 4 or field.shape[1] != 2 or len(field) != len(points) or full_precision(field).dtype != dtype:
         raise ValueError(
@@ -225,6 +229,8 @@ def _check(points: Tensor, field: Tensor, step: float, ends: str, resample: int)
         )
     if not bool(field.isfinite().all()):
         raise ValueError("field: some values are NaN or infinite; fill the image that it was made from first.")
+
+    # The points: inside the image, up to half a pixel beyond its outer pixel centres.
     size = points.new_tensor([field.shape[-1], field.shape[-2]])
     if not bool(((points > -0.5) & (points < size - 0.5)).all()):
         w, h = size.long().tolist()

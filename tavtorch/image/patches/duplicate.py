@@ -34,9 +34,8 @@ def find_duplicate(image: Tensor, hole: Tensor, usable: Tensor, rim: int) -> tup
         return torch.fft.irfft2((one.conj() * other).sum(1), (2 * h, 2 * w))
 
     # The best allowed translation, by correlations; pixels outside the picture are not usable.
-    difference = correlate(surroundings, image.square().sum(1, keepdim=True)) - 2 * correlate(
-        image * surroundings, image
-    )
+    square = image.square().sum(1, keepdim=True)
+    difference = correlate(surroundings, square) - 2 * correlate(image * surroundings, image)
     unusable = F.pad(~usable, (0, w, 0, h), value=True)
     allowed = correlate(hole | surroundings, unusable) < 0.5
     shift = torch.where(allowed, difference, torch.inf).flatten(1).argmin(1)

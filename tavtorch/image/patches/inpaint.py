@@ -86,10 +86,13 @@ def inpaint_patches(
     if exclude is None:
         exclude = torch.zeros_like(hole)
     _check_options(size, exclude, hole)
+
+    # The hole that is filled, and the rest with 0 in it.
     hole = dilated(hole, dilate)
     check_hole(hole, image)
     known = torch.where(hole, 0, image)
     check_image(known)
+
     fill_by_copies = partial(
         _fill_by_copies,
         known,

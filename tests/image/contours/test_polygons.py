@@ -39,7 +39,7 @@ def test_a_center_of_whole_numbers_leaves_the_radius_as_it_is():
     torch.testing.assert_close(points, circle((5.0, 4.0), 2.9, 12))
 
 
-def test_fill_of_a_square_owns_its_upper_and_left_sides():
+def test_fill_of_a_square_includes_its_upper_and_left_sides():
     square = torch.tensor([[[1.0, 1.0], [3.0, 1.0], [3.0, 3.0], [1.0, 3.0]]])
     mask = fill(square, (5, 5))
     assert mask.shape == (1, 1, 5, 5)

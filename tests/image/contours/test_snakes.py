@@ -101,17 +101,17 @@ def test_a_crowd_shares_one_field():
     assert overlap(found._replace(value=scene.points), scene.truth).mean() < 0.72
 
 
-def test_what_collapses_is_flagged_and_whole():
+def test_a_collapsed_contour_is_flagged_and_keeps_its_last_shape():
     """Two contours deflate, one around a disk, one around nothing."""
     disk = fill(circle((16.0, 32.0), 8.0, 100), (65, 65))
     points = circle(torch.tensor([[[16.0, 32.0], [48.0, 32.0]]]), 14.0, 60)
     found = evolve(points, kass_force(disk.float()), balloon=-0.5)
     assert found.converged.tolist() == [[True, False]] and found.gap[0, 1].isinf()
     assert found.value.isfinite().all() and (area(found.value).abs() >= 1).all()
-    assert found.iterations.max() < 100  # nobody waits for it
+    assert found.iterations.max() < 100  # the iteration does not wait for it
 
 
-def test_a_constant_image_lets_the_contour_shrink_and_says_so():
+def test_in_a_constant_image_a_contour_shrinks_and_is_flagged():
     start = circle((15.0, 15.0), 10.0, 40)
     found = segment(torch.ones(1, 1, 31, 31), start, elasticity=0.5)
     assert found.value.isfinite().all() and not found.converged.any() and found.gap.isinf().all()
@@ -129,7 +129,7 @@ def test_a_balloon_fills_what_it_is_started_in_and_the_frame_is_a_wall():
 def test_a_contour_that_crosses_itself_is_moved_like_any_other():
     bowtie = torch.tensor([[[8.0, 8.0], [24.0, 24.0], [24.0, 8.0], [8.0, 24.0]]])
     found = evolve(bowtie, kass_force(torch.rand(1, 1, 33, 33)))
-    assert torch.equal(found.value, bowtie) and not found.converged.any()  # its loops cancel: collapsed
+    assert torch.equal(found.value, bowtie) and not found.converged.any()  # the areas of its loops cancel: collapsed
     bowtie[:, 1, 1] = 28.0
     assert evolve(bowtie, kass_force(torch.rand(1, 1, 33, 33)), stop=Stop(max_iter=20)).value.isfinite().all()
 

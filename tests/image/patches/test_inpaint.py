@@ -50,7 +50,7 @@ def test_a_pattern_is_continued_exactly(method, device, dtype):
 
 
 @pytest.mark.parametrize("margin", [6, 12])
-def test_what_is_in_the_picture_twice_comes_back(margin):
+def test_a_hole_in_something_that_is_there_twice_is_filled_exactly(margin):
     image = photo(96, 128)
     n = 20 + 2 * margin
     image[..., 40 : 40 + n, 71 : 71 + n] = image[..., 5 : 5 + n, 8 : 8 + n]
@@ -81,7 +81,7 @@ def test_an_empty_hole_gives_the_image_back():
         assert torch.equal(found.value, image) and found.iterations.item() == 0 and found.converged.all()
 
 
-def test_an_edge_goes_on():
+def test_an_edge_is_continued():
     x = torch.arange(64.0).expand(64, 64)
     for angle in (0.0, 0.3, 1.1):
         side = ((x - 31.5) * math.cos(angle) + (x.T - 31.5) * math.sin(angle)).sigmoid()[None, None]
@@ -91,7 +91,7 @@ def test_an_edge_goes_on():
 
 
 @pytest.mark.parametrize("method", ["multiscale", "turned"])
-def test_an_arc_goes_on_by_its_mirror_images(method):
+def test_an_arc_is_continued_by_its_mirror_images(method):
     y, x = torch.meshgrid(*(2 * [torch.arange(128.0) - 63.5]), indexing="ij")
     hole = box(128, 128, 52, 52, 24, 24)
     for angle in (0.0, 2.0):
@@ -105,7 +105,7 @@ def test_an_arc_goes_on_by_its_mirror_images(method):
         assert misplaced(method) < 1.2 < misplaced("priority"), angle
 
 
-def test_a_junction_goes_on():
+def test_a_junction_is_continued():
     y, x = torch.meshgrid(*(2 * [torch.arange(96.0) - 47.5]), indexing="ij")
     bar, stem = (y + 0.3 * x)[None, None], (x - 0.2 * y)[None, None]
     hole = box(96, 96, 36, 36, 24, 24)
@@ -115,7 +115,7 @@ def test_a_junction_goes_on():
 
 @pytest.mark.parametrize("rim", [0, 3, -1, -2])
 def test_what_was_pasted_is_removed(rim):
-    """A hole that is exact, larger, or that leaves a rim of the object, which `dilate` takes along."""
+    """A hole that is exact, larger, or too small by a rim of the object, which `dilate` includes."""
     truth, (y, x) = photo(96, 100), torch.meshgrid(torch.arange(96.0), torch.arange(100.0), indexing="ij")
     away = torch.hypot(x - 52, y - 45)[None, None]
     image = torch.where(away < 13, torch.tensor([0.0, 1.0, 0.2])[:, None, None], truth)
@@ -135,7 +135,7 @@ def search(size=5):
     return image, hole, patches, features, describe_targets(image, patches, bases)
 
 
-def test_sources_are_whole_and_targets_are_not():
+def test_sources_have_no_missing_pixel_and_targets_do():
     hole = box(30, 31, 10, 11, 5, 6)
     patches = list_patches(hole, ~hole, 5)
     windows = torch.nn.functional.unfold(hole.float(), 5).any(1)[0].reshape(26, 27)
@@ -152,7 +152,7 @@ def test_the_exact_search_finds_the_least_distance():
     torch.testing.assert_close((features[nnf] - wanted).norm(dim=1), every.amin(1), rtol=1e-3, atol=1e-3)
 
 
-def test_components_are_the_patches_seen_from_another_side():
+def test_components_keep_the_distances_of_patches():
     image, _, patches, features, _ = search(size=3)  # 27 numbers, 24 of them kept
     windows = torch.nn.functional.unfold(image, 3)[0].mT.reshape(46, 46, -1)
     at = patches.sources[::50]
@@ -160,7 +160,7 @@ def test_components_are_the_patches_seen_from_another_side():
     torch.testing.assert_close(torch.cdist(features[at], features[at]), torch.cdist(around, around), atol=0.1, rtol=0.1)
 
 
-def test_searching_likely_places_comes_near_to_searching_everywhere():
+def test_patch_match_comes_close_to_the_exact_search():
     _, _, patches, features, wanted = search()
     least = exact_search(wanted, patches.sources, features[patches.sources])[1].sum()
     nnf, generator, before = torch.arange(48 * 48), torch.Generator().manual_seed(0), torch.inf
@@ -253,7 +253,7 @@ def test_gradient_goes_to_the_pixels_that_were_copied(method):
 # options
 
 
-def test_a_grown_hole_forgets_the_rim():
+def test_a_grown_hole_removes_the_rim():
     image, hole = photo(), box(64, 72, 24, 30, 12, 12)
     image[..., 23:37, 29:43] = 2.0  # the object is a pixel larger than the hole
     value = fill(image, hole, dilate=1).value
