@@ -217,7 +217,7 @@ def big(songs, rows=10**8):
         index.extend(some)
     library = Library("sqlite://", device=DEVICE)
     library._index, library._names = index, {i: str(i % len(tables)) for i in range(copies)}
-    library._seen = library._store.version()
+    library._version = library._store.version()
     clips, which, _ = cut(list(songs.values()), 5, 40, torch.Generator().manual_seed(1))
     noise = torch.randn(clips.shape, generator=generator)
     print(f"\n{len(index):.2e} landmarks, {copies} songs, {index.end * recipe.seconds / 3600:.0f} hours with gaps")

@@ -6,8 +6,10 @@ from numbers import Integral
 import torch
 from torch import Tensor
 
+from tavtorch.derivative import holds
 
-def check_wave(wave: Tensor, sample_rate: int) -> None:
+
+def check_wave(wave: Tensor, sample_rate: int | float) -> None:
     """Raise a ValueError unless `wave` is a finite, non-empty batch `(b, c, t)` of floats at a whole rate in Hz."""
     if wave.dim() != 3 or wave.numel() == 0:
         raise ValueError(f"wave: expected a batch (b, c, t) with samples in it, got shape {tuple(wave.shape)}.")
@@ -16,12 +18,12 @@ def check_wave(wave: Tensor, sample_rate: int) -> None:
         if not wave.is_floating_point():
             remedy += " and divide by the full scale, 32768 for 16-bit integers"
         raise ValueError(f"wave: expected float32 or float64 samples in [-1, 1], got {wave.dtype}; {remedy}.")
-    if not bool(wave.isfinite().all()):
+    if not holds(wave.isfinite()):
         raise ValueError("wave: some samples are NaN or infinite; clean the recording first.")
     check_rate(sample_rate)
 
 
-def check_rate(sample_rate: int) -> None:
+def check_rate(sample_rate: int | float) -> None:
     """Raise a ValueError unless `sample_rate` is a whole number of Hz, 1 or more."""
     if not isinstance(sample_rate, Integral):
         raise ValueError(f"sample_rate: expected a whole number of Hz, got {sample_rate!r}; call round(sample_rate).")

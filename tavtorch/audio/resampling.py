@@ -1,8 +1,10 @@
 """Conversion between sample rates, whose memory stays bounded at every pair of rates."""
 
 from fractions import Fraction
+from math import ceil
 
 from torch import Tensor
+from torch.nn.functional import pad
 
 
 def rate_ratio(sample_rate: int, rate: int) -> Fraction:
@@ -24,4 +26,8 @@ def resampled(wave: Tensor, ratio: Fraction) -> Tensor:
     """`wave (..., t)` at `ratio` times its rate, `(..., ceil(ratio * t))`."""
     from torchaudio.functional import resample  # here, so that importing tavtorch does not load torchaudio
 
-    return resample(wave, ratio.denominator, ratio.numerator)
+    length = ceil(ratio * wave.shape[-1])
+    result = resample(wave, ratio.denominator, ratio.numerator)
+    if result.shape[-1] < length:  # torchaudio rounds the length in float32, and long waves may lack their last sample
+        result = resample(pad(wave, (0, ratio.denominator)), ratio.denominator, ratio.numerator)
+    return result[..., :length]

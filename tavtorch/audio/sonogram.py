@@ -1,4 +1,4 @@
-"""The time-frequency plane: short-time Fourier transform, its inverse, and levels in decibels."""
+"""Short-time Fourier transform, its inverse, and its power in decibels."""
 
 import torch
 from jaxtyping import Complex, Float
@@ -11,10 +11,10 @@ def spectrum(wave: Float[Tensor, "*b t"], *, n_fft: int = 1024, hop: int = 256) 
         X[f, k] = sum_n  w[n] x[n + k hop - n_fft / 2]  exp(-2 i pi f n / n_fft)
 
     Args:
-        wave: samples `(..., t)`; outside of them the signal is taken to be zero, so that any length will do.
+        wave: samples `(..., t)` of any length; beyond its ends the signal is zero.
         n_fft: window length in samples; more gives finer frequencies and coarser times.
-        hop: samples from one frame to the next; at most `n_fft // 2`, or `waveform` cannot go back, and at most
-            `n_fft // 4` for a spectrum that will be changed, or its last samples stand under hardly any window.
+        hop: samples from one frame to the next. At most `n_fft // 2`, so that `waveform` can invert it; at most
+            `n_fft // 4` if the spectrum will be changed, for else the last samples have nearly no window over them.
 
     Returns:
         `(..., n_fft // 2 + 1, 1 + t // hop)`, complex; frame `k` is centred on sample `k * hop`.
@@ -39,7 +39,7 @@ def spectrum(wave: Float[Tensor, "*b t"], *, n_fft: int = 1024, hop: int = 256) 
 def waveform(spectrum: Complex[Tensor, "*b f frames"], length: int, *, hop: int = 256) -> Float[Tensor, "*b t"]:
     """Inverse of `spectrum` in the least-squares sense: weighted overlap-add of the frames.
 
-    Exact on a spectrum that comes from a wave; the nearest wave to any other.
+    Exact for the spectrum of a wave; for any other, the wave whose spectrum is nearest.
 
     Args:
         spectrum: `(..., f, frames)` with `f = n_fft // 2 + 1`.
@@ -58,7 +58,7 @@ def waveform(spectrum: Complex[Tensor, "*b f frames"], length: int, *, hop: int 
 def sonogram(
     wave: Float[Tensor, "*b t"], *, n_fft: int = 1024, hop: int = 256, floor: float = -100.0
 ) -> Float[Tensor, "*b f frames"]:
-    """Power of the spectrum in decibels, `10 log10 |X|²`, never below `floor` dB (silence would be -inf).
+    """Power of the spectrum in decibels, `max(10 log10 |X|², floor)`; without the floor, silence would be -inf.
 
     A sine of amplitude 1 on a bin reaches `20 log10(n_fft / 4)` dB: 48.2 at `n_fft = 1024`.
 

@@ -1,11 +1,11 @@
-"""The song of a few noisy seconds.
+"""Recognition of songs from a few noisy seconds.
 
-`constellation` finds the peaks of a sonogram and pairs them, `landmarks` does so for recordings of any length, and
-`library` keeps them: in a database (`store`), and sorted in memory (`index`). `setlist` cuts long recordings into
-songs.
+`constellation` finds the peaks of a sonogram and hashes pairs of them, `landmarks` for recordings of any length.
+`library` stores songs in a database (`store`, `packing`), keeps them sorted in memory (`index`), and recognises clips
+(`search`, `match`). `setlist` finds the songs of long recordings.
 """
 
-from tavtorch.audio.recognition.constellation import Pairs as Pairs
+from tavtorch.audio.recognition.constellation import Hashes as Hashes
 from tavtorch.audio.recognition.constellation import Peaks as Peaks
 from tavtorch.audio.recognition.constellation import pairs as pairs
 from tavtorch.audio.recognition.constellation import peaks as peaks

@@ -12,6 +12,7 @@ from tavtorch.audio.check import check_wave, check_window
 from tavtorch.audio.separation.median import running_median
 from tavtorch.audio.sonogram import spectrum as transform
 from tavtorch.audio.sonogram import waveform
+from tavtorch.derivative import holds
 from tavtorch.solve import compiled
 
 AT_ONCE = 2**22
@@ -212,7 +213,7 @@ def _check_hpss(magnitude: Tensor, kernel: tuple[int, int], power: float, margin
             f"spectrum: expected (..., f, t) with frames in it, float or complex, got {magnitude.dtype} of shape "
             f"{tuple(magnitude.shape)}; leave out empty batches."
         )
-    if not bool(magnitude.isfinite().all()):
+    if not holds(magnitude.isfinite()):
         raise ValueError("spectrum: some values are NaN or infinite; clean the recording first.")
     for length, axis in zip(kernel, ("time", "frequency"), strict=True):
         if length < 1 or length % 2 == 0:

@@ -35,31 +35,57 @@ def running_median(x: Float[Tensor, "*b f t"], size: int, *, dim: int) -> Float[
 
 
 class _RunningMedian(torch.autograd.Function):
-    """Saves the values and their medians for the backward pass, not the minima and maxima in between."""
+    """Saves the values and their medians for derivatives, not the minima and maxima in between."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, size: int, dim: int) -> Tensor:
-        padded = x.index_select(dim, _mirrored(x.shape[dim], size // 2, x.device))
-        median = _in_pieces(padded, size, dim).reshape(x.shape)
-        ctx.save_for_backward(padded, median)
-        ctx.size, ctx.dim = size, dim
-        return median
+    def forward(x: Tensor, size: int, dim: int) -> Tensor:
+        return _in_pieces(_padded(x, size, dim), size, dim).reshape(x.shape)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, int, int], output: Tensor) -> None:
+        x, ctx.size, ctx.dim = inputs
+        ctx.save_for_backward(x, output)
+        ctx.save_for_forward(x, output)
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None, None]:
-        padded, median = ctx.saved_tensors
+        x, median = ctx.saved_tensors
         dim, n = ctx.dim, g.shape[ctx.dim]
 
-        # Where the i-th value of a window is its median, and the gradient that each of the tied values gets.
-        is_median = [padded.narrow(dim, i, n) == median for i in range(ctx.size)]
+        # The gradient that each of the values gets that are the median of a window.
+        is_median = _are_medians(_padded(x, ctx.size, dim), median, ctx.size, dim)
         share = g / sum(is_median)
-        padded_gradient = torch.zeros_like(padded)
+        source = _mirrored(n, ctx.size // 2, g.device)
+        padded_gradient = torch.zeros_like(g).index_select(dim, source)
         for i, tied in enumerate(is_median):
             padded_gradient.narrow(dim, i, n).add_(share * tied)
 
         # A mirrored value passes its gradient on to the value that it is a copy of.
-        source = _mirrored(n, ctx.size // 2, g.device)
         return torch.zeros_like(g).index_add(dim, source, padded_gradient), None, None
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, *_: None) -> Tensor:
+        """The mean of the tangents of the values that are the median."""
+        x, median = ctx.saved_tensors
+        dim, n = ctx.dim, tangent.shape[ctx.dim]
+        is_median = _are_medians(_padded(x, ctx.size, dim), median, ctx.size, dim)
+        padded = _padded(tangent, ctx.size, dim)
+        return sum(padded.narrow(dim, i, n) * tied for i, tied in enumerate(is_median)) / sum(is_median)
+
+    @staticmethod
+    def vmap(info: Any, dims: Any, x: Tensor, size: int, dim: int) -> tuple[Tensor, int]:
+        """The axis is counted from the end: a mapped axis is one more in front."""
+        return _RunningMedian.apply(x.movedim(dims[0], 0), size, dim), 0
+
+
+def _padded(x: Tensor, size: int, dim: int) -> Tensor:
+    """`x` mirrored at both ends, by half a window."""
+    return x.index_select(dim, _mirrored(x.shape[dim], size // 2, x.device))
+
+
+def _are_medians(padded: Tensor, median: Tensor, size: int, dim: int) -> list[Tensor]:
+    """For each place in a window, where the value there is the median of its window."""
+    return [padded.narrow(dim, i, median.shape[dim]) == median for i in range(size)]
 
 
 def _mirrored(n: int, border: int, device: torch.device) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from tavtorch.audio.separation.multiplicative import FLOOR, PIECE, Options, hals, multiply, objective, residual
+from tavtorch.derivative import derivative_wanted, holds, without_derivatives
 from tavtorch.solve import Solution, Stop, implicit, iterate
 
 
@@ -102,7 +103,7 @@ def nmf(
 
     # Descend, without a record of the steps.
     options = Options(beta, sparsity * (f * t) ** 0.5, fixed)
-    with torch.no_grad():
+    with without_derivatives():
         w, h, found = _descend(w.detach(), h.detach(), x.detach(), options, stop or Stop(max_iter=200))
         w, h = _normalised(w, h, fixed)
     w, h = _with_gradient(w, h, x, given[:, :fixed], options)
@@ -159,7 +160,7 @@ def _descend(w: Tensor, h: Tensor, x: Tensor, options: Options, stop: Stop) -> t
 
 def _with_gradient(w: Tensor, h: Tensor, x: Tensor, fixed: Tensor, options: Options) -> tuple[Tensor, Tensor]:
     """`w` and `h` unchanged, with a gradient to `x` and to the `fixed` templates: see `nmf`."""
-    if not (x.requires_grad or fixed.requires_grad):
+    if not derivative_wanted(x, fixed):
         return w, h
     sizes = w.shape[2], h.shape[2]
     found = torch.cat((w, h), 2)
@@ -169,7 +170,7 @@ def _with_gradient(w: Tensor, h: Tensor, x: Tensor, fixed: Tensor, options: Opti
         return torch.cat(_normalised(*multiply(w, h, x, options), options.fixed), 2)
 
     # Entries whose relative size is at most their relative change in one more step are on their way to zero.
-    with torch.no_grad():
+    with without_derivatives():
         size = torch.cat((w / w.mean(2, keepdim=True), h / h.mean(2, keepdim=True)), 2)
         vanishing = ~(size * found > (update(w, h) - found).abs())
 
@@ -202,7 +203,7 @@ def _broadcast_start(name: str, value: Tensor, shape: tuple[int, ...]) -> Tensor
         expanded = value.expand(shape)
     except RuntimeError:
         raise ValueError(f"{name}: expected a shape that broadcasts to {shape}, got {tuple(value.shape)}.") from None
-    if not bool((value >= 0).all()) or not bool(value.isfinite().all()):
+    if not holds((value >= 0) & value.isfinite()):
         raise ValueError(f"{name}: expected finite numbers >= 0; take the absolute value of a spectrum.")
     return expanded.reshape(-1, *shape[-2:])
 
@@ -215,9 +216,9 @@ def _check_nmf(
             f"sonogram: expected real numbers (..., f, t) with frames in it, got {sonogram.dtype} of shape "
             f"{tuple(sonogram.shape)}; take the magnitude of a spectrum, leave out empty batches."
         )
-    if not bool(sonogram.isfinite().all()):
+    if not holds(sonogram.isfinite()):
         raise ValueError("sonogram: some values are NaN or infinite; clean the recording first.")
-    if bool((sonogram < 0).any()):
+    if not holds(sonogram >= 0):
         raise ValueError("sonogram: expected magnitudes or powers >= 0, got negative values; decibels will not do.")
     if not 1 <= components <= sonogram.shape[-2]:
         raise ValueError(f"components: expected 1 to the number of bins, {sonogram.shape[-2]}, got {components}.")

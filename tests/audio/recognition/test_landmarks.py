@@ -109,6 +109,18 @@ def test_channels_are_averaged():
     assert torch.equal(fingerprint(stereo, 8000).hash, fingerprint(wave, 8000).hash)
 
 
+def test_where_channels_cancel_the_loudest_is_taken(device):
+    """Item by item; and in a stream, minute by minute."""
+    left = music().to(device)
+    both = fingerprint(torch.cat((torch.cat((left, -left), 1), left.expand(1, 2, -1))), 8000)
+    assert torch.equal(both.hash[0], both.hash[1]) and both.hash[0].max() > 0
+    three = torch.cat((0.5 * left, -left, 0.5 * left), 1)
+    assert torch.equal(fingerprint(three, 8000).hash[0], both.hash[0])
+    wave = torch.cat((left, -left), 1)[0]
+    streamed = fingerprint_stream(lambda start, frames: wave[:, start : start + frames], wave.shape[1], 8000)
+    assert torch.equal(streamed.hash[0], both.hash[0])
+
+
 def test_clipping_leaves_most_landmarks():
     wave = music()
     clean, clipped = (set(filled(fingerprint(w, 8000).hash)) for w in (wave, wave.clamp(-0.3, 0.3)))
@@ -130,8 +142,11 @@ def test_alone_is_together(recipe, device):
         assert filled(alone.hash) == filled(together.hash[i]) and filled(alone.time) == filled(together.time[i])
 
 
-@pytest.mark.parametrize("rate", [8000, 22050])
-@pytest.mark.parametrize("seconds", [0.01, 124.0, 250.0])
+@pytest.mark.parametrize(
+    ("rate", "seconds"),
+    [(rate, s) for rate in (8000, 22050) for s in (0.01, 61.504, 124.0, 250.0)]
+    + [(rate, 130.0) for rate in (7999, 12345, 44056, 44101)],
+)
 def test_a_stream_is_the_whole(rate, seconds):
     wave = torch.randn(2, round(seconds * rate))
     longest = 0
@@ -185,6 +200,14 @@ def test_shorter_than_a_window():
         (torch.full((1, 1, 9), torch.nan), 8000, "wave: some samples are NaN"),
         (torch.full((1, 1, 9), torch.inf), 8000, "wave: some samples are NaN or infinite"),
         (torch.zeros(1, 1, 9), 0, "sample_rate"),
+        (torch.zeros(1, 1, 9), 44100.0, "sample_rate: expected a whole number of Hz, got 44100.0; call round"),
+        (torch.zeros(1, 1, 9), 10**9, "sample_rate: expected less than 8000000 Hz"),
+        (
+            torch.zeros(1, 1, 9, dtype=torch.int16),
+            8000,
+            "wave: expected float32 .* got torch.int16; .* divide .* 32768",
+        ),
+        (torch.zeros(1, 1, 9, dtype=torch.float16), 8000, r"got torch.float16; call wave.float\(\)."),
     ],
 )
 def test_bad_input_is_named(wave, rate, message):

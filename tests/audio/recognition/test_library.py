@@ -81,9 +81,9 @@ def test_the_votes_of_each_place_by_counting(known):
                 votes[i, s - t] = votes.get((i, s - t), 0) + 1
     around = {(i, o): sum(votes.get((i, o + d), 0) for d in (-1, 0, 1)) for i, o in votes}
     found = known._index.vote(query, 3)
-    place, count = found.place[0, 0], found.votes[0, 0]
-    i = int(known._index.songs(place))
-    assert (i, int(place - known._index.begin[i])) == max(around, key=around.get) and count == max(around.values())
+    start, count = found.start[0, 0], found.votes[0, 0]
+    i = int(known._index.songs(start))
+    assert (i, int(start - known._index.begin[i])) == max(around, key=around.get) and count == max(around.values())
     totals = [sum(n for (j, _), n in votes.items() if j == i) for i in range(6)]
     assert known._index.count(query)[0].tolist() == totals
 
@@ -351,12 +351,67 @@ def test_a_library_whose_pages_are_spoilt(tmp_path):
         Library(path)
 
 
+def test_a_library_of_another_format_or_with_spoilt_contents(tmp_path):
+    import sqlite3
+
+    def spoilt(name, statement):
+        Library(tmp_path / name).add("a", marks(0))
+        with sqlite3.connect(tmp_path / name) as database:
+            database.execute(statement)
+        database.close()
+        return tmp_path / name
+
+    about = "UPDATE tavtorch_about SET value = {} WHERE name = '{}'"
+    with pytest.raises(ValueError, match="has format 2, this version reads format 1"):
+        Library(spoilt("newer.db", about.format("'2'", "format")))
+    for name, value in (("less.db", "'{}'"), ("more.db", "json_insert(value, '$.x', 1)"), ("odd.db", "'['")):
+        with pytest.raises(ValueError, match="the stored recipe cannot be read"):
+            Library(spoilt(name, about.format(value, "recipe")))
+    with pytest.raises(ValueError, match="the peaks of 'a' are damaged"):
+        Library(spoilt("peaks.db", "UPDATE tavtorch_song SET peaks = substr(peaks, 2)"))
+    assert len(Library(spoilt("first.db", "DELETE FROM tavtorch_about WHERE name = 'format'"))) == 1
+
+
+@pytest.mark.parametrize("name", ["what?.sqlite", "x%20y.db", "a&b=c#d.db", "file:x.db", "été 音楽.db"])
+def test_the_name_of_a_file_is_taken_literally(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    assert Library(name).add("a", marks(0))
+    assert [path.name for path in tmp_path.iterdir()] == [name] and len(Library(tmp_path / name)) == 1
+
+
+def test_a_library_that_should_be_there(tmp_path):
+    (tmp_path / "empty.db").touch()
+    for name in ("mistyped.db", "empty.db"):
+        with pytest.raises(ValueError, match=f"there is no library at .*{name}; check the name"):
+            Library(tmp_path / name, create=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["empty.db"]
+    Library(tmp_path / "a.db").add("a", marks(0))
+    assert len(Library(tmp_path / "a.db", create=False)) == 1
+    with pytest.raises(ValueError, match="is a folder; give the name of a file"):
+        Library(tmp_path)
+
+
+def test_a_library_in_memory_is_one_for_all_threads():
+    from concurrent.futures import ThreadPoolExecutor
+
+    library = Library("sqlite://")
+    with ThreadPoolExecutor(1) as threads:
+        assert threads.submit(library.add, "a", marks(0)).result()
+        assert one(library, clip(0)) == threads.submit(one, library, clip(0)).result()
+
+
 # clips that hold nothing
 
 
 @pytest.mark.parametrize("wave", [torch.zeros(1, 1, 40000), torch.full((1, 1, 40000), 0.5), torch.randn(1, 1, 50)])
 def test_no_answer_to_nothing(known, wave):
     assert not any(match.accepted for match in known.recognise(fingerprint(wave, RATE))[0])
+
+
+def test_channels_that_cancel(known):
+    wave = song(2)[..., : 4 * RATE]
+    heard = fingerprint(torch.cat((wave, -wave), 1), RATE)
+    assert one(known, heard) == one(known, fingerprint(wave, RATE))
 
 
 def test_clipped_stereo_with_an_offset(known):
@@ -382,6 +437,8 @@ def test_bad_input_is_named(known, tmp_path):
         known.recognise(fingerprint(song(0, 140), RATE))
     with pytest.raises(ValueError, match="top: expected 1 or more"):
         known.recognise(clip(0), top=0)
+    with pytest.raises(ValueError, match="top: expected 1 or more, up to the 30 candidates of a clip, got 31"):
+        known.recognise(clip(0), top=31)
     with pytest.raises(ValueError, match='vote: expected "offset" or "count"'):
         getattr(Library.recognise, "__wrapped__", Library.recognise)(known, clip(0), "most")
     with pytest.raises(ValueError, match="shard"):
