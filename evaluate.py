@@ -30,7 +30,8 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from tavtorch.lab.run import assemble, check_items, weights, without_traceback
+from tavtorch.lab.run import assemble, weights
+from tavtorch.lab.script import check_items, without_traceback
 
 CONFIGS = str(Path(__file__).resolve().parent / "configs")
 

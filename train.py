@@ -19,7 +19,8 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from tavtorch.lab.run import assemble, check_items, checkpoint, without_traceback
+from tavtorch.lab.run import assemble, checkpoint
+from tavtorch.lab.script import check_items, without_traceback
 
 log = logging.getLogger(__name__)
 CONFIGS = str(Path(__file__).resolve().parent / "configs")

@@ -251,3 +251,42 @@ def test_bad_input_ends_with_a_sentence(trained, songs, tmp_path, processes):
         "error: trainer.devices: 2 processes share 1 items" if processes else "error: data=folder has no truth"
     ) in said
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            ["task=inpaint_tv", "data=noisy"],
+            "error: data: the data give `image`, and the op inpaint_tv also takes `hole`; choose data=missing or",
+        ),
+        (["task=rof", "task.op.weight=abc"], "error: task.op.weight: expected a number, got 'abc'"),
+        (["task=rof", "task.op.stop.tol=abc"], "error: task.op.stop.tol: expected a number, got 'abc'"),
+        (["task=rof", "+task.score.foo=1", "data.names=[coins]"], "error: +task.score.foo=1: restoration"),
+        (["task=rof", "task.op.weight=-1", "data.names=[coins,cat]", "data.size=64"], "coins, cat: weight: expected"),
+        (
+            ["task=rof", "task.op.stop.max_iter=1", "data.names=[coins]", "data.size=64", "strict=true"],
+            "error: not converged: coins",
+        ),
+    ],
+)
+def test_a_setting_that_does_not_fit_is_named(tmp_path, settings, message):
+    said = run("evaluate.py", tmp_path, *settings, code=1)
+    assert message in said and "Traceback" not in said
+
+
+def test_a_margin_leaves_a_third_part(tmp_path):
+    """It is written, under a name of its own, and the two others are scored."""
+    write_audio(tmp_path / "song.wav", 0.1 * torch.randn(1, 22050), 22050)
+    predict = ["data=folder", f"data.root={tmp_path / 'song.wav'}", "run=predict"]
+    run("evaluate.py", tmp_path / "out", "task=hpss", "task.op.margin=[2,1]", *predict)
+    written = sorted(path.stem for path in (tmp_path / "out/predictions/song").iterdir())
+    assert written == ["drums", "residual", "rest"]
+    run("evaluate.py", tmp_path / "out", "task=hpss", "task.op.margin=2", "data.dataset.songs.count=1")
+
+
+def test_what_did_not_converge_is_told_and_still_written(pictures, tmp_path):
+    predict = ["task=rof", "data=folder", f"data.root={pictures}", "run=predict", "task.op.stop.max_iter=1"]
+    said = run("evaluate.py", tmp_path / "out", *predict)
+    assert "3 written" in said and "not converged: 3 of 3: 0, 1, 2" in said
+    run("evaluate.py", tmp_path / "out", *predict, "strict=true", "overwrite=true", code=1)

@@ -8,9 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
-_NUMBERS = {float: "a number", int: "a whole number", bool: "true or false", str: "a word", type(None): "null"}
+_WORDS = {float: "a number", int: "a whole number", bool: "true or false", str: "a text", type(None): "null"}
 
 
 class InputsError(ValueError):
@@ -91,9 +91,11 @@ def _parameters(op: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
 
 
 def _type_hints(function: Callable[..., Any]) -> dict[str, Any]:
+    """Of the parameters of a function or of a class; none where a type is imported for type checkers only."""
+    sources = (function, function.__init__) if isinstance(function, type) else (function,)
     try:
-        return typing.get_type_hints(function)
-    except (NameError, TypeError):  # imported for type checkers only; a class that is no function
+        return {name: hint for source in sources for name, hint in typing.get_type_hints(source).items()}
+    except NameError:
         return {}
 
 
@@ -110,21 +112,26 @@ def _fits(value: Any, hint: Any) -> bool:
         return isinstance(value, tuple) and len(value) == len(options) and all(map(_fits, value, options))
     if not isinstance(kind, type) or kind is Path:  # a Literal, of which the op says what it knows; Any
         return True
+    if isinstance(value, dict) and "_target_" in value:  # a part of a configuration that is not built
+        return True
     if isinstance(value, str):
         return kind is str
     return isinstance(value, (kind, tuple) if kind is list else kind)
 
 
 def _described(hint: Any) -> str:
-    """A type in words: `float | Tensor` is "a number"."""
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        words = [_described(option) for option in typing.get_args(hint)]
-        return " or ".join(dict.fromkeys(word for word in words if word != "a tensor"))
-    if typing.get_origin(hint) is tuple:
-        return f"[{', '.join(_described(option) for option in typing.get_args(hint))}]"
-    if isinstance(hint, type) and issubclass(hint, Tensor):
-        return "a tensor"
-    return _NUMBERS.get(hint, getattr(hint, "__name__", str(hint)))
+    """A type in the words of its user: `float | Tensor` is "a number"."""
+    kind, options = typing.get_origin(hint), typing.get_args(hint)
+    if kind in (typing.Union, types.UnionType):
+        words = [_described(option) for option in options]
+        return " or ".join(dict.fromkeys(word for word in words if word))
+    if kind is tuple and Ellipsis not in options:
+        return f"[{', '.join(map(_described, options))}]"
+    if kind is not None and issubclass(kind, Sequence):
+        return "a list"
+    if "Tensor" in str(hint):  # which no configuration can give
+        return ""
+    return _WORDS.get(hint, getattr(hint, "__name__", str(hint)))
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -5,7 +5,8 @@ import torch
 from hydra.errors import InstantiationException
 from omegaconf import OmegaConf
 
-from tavtorch.lab.run import UntrainedError, checkpoint, weights, without_traceback
+from tavtorch.lab.run import UntrainedError, checkpoint, weights
+from tavtorch.lab.script import without_traceback
 
 
 def config(**changes):
