@@ -24,7 +24,7 @@ class Media(NamedTuple):
 
 def read_image(path: Path) -> dict[str, Any]:
     """The op gets the colours; suffix, transparency and bit depth are kept for the file of the result."""
-    image, alpha, levels = read_picture(path)
+    image, alpha, levels = read_picture(path)[:3]
     return {"inputs": {"image": image[None]}, "file": {"suffix": path.suffix, "alpha": alpha, "levels": levels}}
 
 
@@ -69,7 +69,7 @@ def with_hole(*, color: Sequence[float] | None = None, tolerance: float = 0.1, h
     """
 
     def read(path: Path) -> dict[str, Any]:
-        image, alpha, levels = read_picture(path)
+        image, alpha, levels = read_picture(path)[:3]
         if color is not None:
             hole = hole_from_color(image[None], color, tolerance)
         elif holes is not None:

@@ -1,0 +1,288 @@
+"""Recordings in and out, whole or in excerpts."""
+
+import io
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import soundfile
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from tavtorch.lab.data import compressed
+from tavtorch.lab.data.atomic import whole
+from tavtorch.lab.data.compressed import Window
+from tavtorch.lab.data.sound_headers import missing, promised
+from tavtorch.lab.data.sound_parts import parts
+
+_PLAIN = (".wav", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64")
+_WRITABLE = (*_PLAIN, ".flac", ".ogg", ".oga", ".opus", ".mp3")
+AUDIO = (*_WRITABLE, ".mp2", ".m4a", ".aac", ".wma", ".mp4", ".m4v", ".mov", ".webm", ".mkv", ".mka")
+_FORMATS = {".aif": "AIFF", ".aifc": "AIFF", ".oga": "OGG", ".opus": "OGG"}  # the others are named by their suffix
+_LIBSNDFILE = (b"RIFF", b"RIFX", b"RF64", b"FORM", b".snd", b"caff", b"riff", b"fLaC", b"OggS")  # beginnings of files
+_NAMES = {"mp3float": ("MP3", "MPEG_LAYER_III")}  # libsndfile's, by ffmpeg's name of a codec
+_TAGS = {"title", "artist", "album", "date", "genre", "tracknumber", "comment", "copyright", "license"}
+_BLOCK = 1 << 16  # frames at a time: libsndfile's Vorbis encoder can crash on one very long write
+_MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
+_OPUS_RATES = (8000, 12000, 16000, 24000, 48000)
+_RIFF_BYTES = 2**32 - 2**16  # of samples: a WAV counts its bytes in 32 bits, some of which are its header's
+
+
+class SoundAbout(NamedTuple):
+    """How a recording is stored, so that results can be stored as their source is: see `write_audio`."""
+
+    suffix: str
+    """In small letters."""
+    format: str
+    """As libsndfile names it, such as WAV or FLAC; as ffmpeg does, where libsndfile does not know it."""
+    subtype: str
+    """As libsndfile names it, such as PCM_24; ffmpeg's name of the codec otherwise."""
+    tags: dict[str, str]
+    """Title, artist, album, date and so on, by names in small letters."""
+
+
+def audio_info(path: str | Path) -> tuple[int, int, int]:
+    """Sample rate in Hz, number of channels and frames of a recording.
+
+    PCM, FLAC and Ogg tell their frames. Those of other formats are counted by decoding, some hundred times faster than
+    real time, once as long as the file does not change.
+
+    Raises:
+        ValueError: as `read_audio` does.
+    """
+    path = _existing(path)
+    with _by_libsndfile(path) as files:
+        if files:
+            return files[0].samplerate, files[0].channels, sum(file.frames for file in files)
+    held = compressed.contents(path)
+    return held.sample_rate, held.channels, held.frames
+
+
+def sound_about(path: str | Path) -> SoundAbout:
+    """How a recording is stored, and what it says of itself."""
+    path = _existing(path)
+    with _by_libsndfile(path) as files:
+        if files:
+            return SoundAbout(path.suffix.lower(), files[0].format, files[0].subtype, files[0].copy_metadata())
+    container, codec, tags = compressed.tags(path)
+    return SoundAbout(path.suffix.lower(), *_NAMES.get(codec, (container, codec)), tags)
+
+
+def read_audio(path: str | Path, start: int = 0, frames: int = -1) -> tuple[Float[Tensor, "c t"], int]:
+    """Read a recording, or `frames` frames of it from `start` on; of a video, its first sound.
+
+    PCM, FLAC and Ogg are read by libsndfile, anything else by ffmpeg, without the encoder's delay and padding where the
+    file tells them. An excerpt is what the whole holds there, but for noise that AAC and MPEG layer II add at random.
+
+    Returns:
+        float32 samples `(c, t)`, in [-1, 1] unless the file holds larger ones, and the sample rate in Hz.
+
+    Raises:
+        ValueError: the file is no recording, is damaged, ends before its header says, changes its rate or channels,
+            holds no samples, or NaN or infinite ones.
+    """
+    path = _existing(path)
+    if start < 0:
+        raise ValueError(f"start: expected a frame, 0 or more, got {start}.")
+    with _by_libsndfile(path) as files:
+        if files:
+            rate, total = files[0].samplerate, sum(file.frames for file in files)
+            wave = _excerpt(path, files, start, total - start if frames < 0 else frames)
+        elif start == 0 and frames < 0:
+            wave, rate = compressed.read_all(path)
+            total = wave.shape[1]
+        else:
+            rate, _, total = audio_info(path)
+            wave = compressed.read(path, start, total - start if frames < 0 else frames)
+    wanted = max(total - start, 0) if frames < 0 else frames
+    if total == 0:
+        raise ValueError(f"{path}: the recording holds no samples. Remove it.")
+    if wave.shape[1] < wanted:
+        raise ValueError(_cut(path, wave.shape[1], wanted))
+    if not np.isfinite(wave).all():
+        raise ValueError(f"{path}: some samples are NaN or infinite. Export the recording again.")
+    return torch.from_numpy(wave), rate
+
+
+def write_audio(
+    path: str | Path,
+    wave: Float[Tensor, "c t"],
+    sample_rate: int,
+    *,
+    subtype: str | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> None:
+    """Write samples `(c, t)`; the suffix names the format.
+
+    Args:
+        path: with a suffix of WAV, FLAC, Ogg, Opus, MP3, AIFF, AU, CAF or W64. A WAV of 4 GiB or more becomes RF64.
+        wave: floating-point samples; what lies outside of [-1, 1] is cut off where the file holds integers.
+        sample_rate: in Hz.
+        subtype: libsndfile's name of the encoding, such as `PCM_24`; None is float32 in a WAV, so that nothing is
+            clipped, and the format's usual one elsewhere.
+        tags: title, artist, album, date and others that libsndfile can write.
+
+    Raises:
+        ValueError: the samples, the rate or the encoding cannot be written in this format.
+        OSError: the disk is full, or the place cannot be written.
+    """
+    path = Path(path)
+    form = _form(path, wave, sample_rate, subtype)
+    frames = wave.detach().float().cpu().T.numpy()
+    if form["format"] == "WAV" and frames.size * _bytes(form["subtype"]) > _RIFF_BYTES:
+        form["format"] = "RF64"
+    if path.suffix.lower() in _PLAIN:
+        with whole(path) as part:
+            _encode(path, part, frames, form, tags or {})
+            if part.stat().st_size < frames.size * _bytes(form["subtype"]):
+                raise OSError(f"{path}: no space left for {frames.shape[0]} frames.")
+        return
+    memory = io.BytesIO()  # libsndfile's encoders do not tell of a disk that fills up when they close the file
+    _encode(path, memory, frames, form, tags or {})
+    with whole(path) as part:
+        part.write_bytes(memory.getbuffer())
+
+
+def _form(path: Path, wave: Tensor, sample_rate: int, subtype: str | None) -> dict[str, Any]:
+    """The arguments of `SoundFile`, or a `ValueError` about what the format cannot hold."""
+    suffix = path.suffix.lower()
+    if suffix not in _WRITABLE:
+        raise ValueError(f"{path}: recordings are written as {', '.join(_WRITABLE)}; got {suffix or 'no suffix'}.")
+    if wave.ndim != 2 or not wave.is_floating_point() or not bool(wave.isfinite().all()):
+        raise ValueError(
+            f"{path}: expected finite floating-point samples (c, t) in [-1, 1], got "
+            f"{tuple(wave.shape)} of {wave.dtype}{'' if wave.isfinite().all() else ', some NaN or infinite'}."
+        )
+    rates = {".mp3": _MP3_RATES, ".opus": _OPUS_RATES}.get(suffix)
+    if sample_rate != int(sample_rate) or sample_rate < 1 or (rates and sample_rate not in rates):
+        raise ValueError(
+            f"{path}: sample_rate: expected {rates or 'a whole number of Hz'}, got {sample_rate}; resample first."
+        )
+    container = _FORMATS.get(suffix, suffix[1:].upper())
+    usual = {".wav": "FLOAT", ".opus": "OPUS"}.get(suffix) or soundfile.default_subtype(container)
+    if not soundfile.check_format(container, subtype or usual):
+        names = ", ".join(soundfile.available_subtypes(container))
+        raise ValueError(f"{path}: subtype: expected one of {names} in {suffix}, got {subtype}.")
+    return {
+        "samplerate": int(sample_rate),
+        "channels": wave.shape[0],
+        "subtype": subtype or usual,
+        "format": container,
+    }
+
+
+def _encode(path: Path, place: Any, frames: Any, form: dict[str, Any], tags: Mapping[str, str]) -> None:
+    """Samples into a file or into memory; `path` is for messages."""
+    try:
+        with soundfile.SoundFile(place, "w", **form) as file:
+            for name in tags.keys() & _TAGS:
+                setattr(file, name, tags[name])
+            for start in range(0, len(frames), _BLOCK):
+                file.write(frames[start : start + _BLOCK])
+    except soundfile.LibsndfileError as error:
+        raise OSError(f"{path}: {error.error_string}") from error
+
+
+def _bytes(subtype: str) -> int:
+    """Of a sample."""
+    return {"PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}.get(subtype, 0)
+
+
+def _existing(path: str | Path) -> Path:
+    """The path, if a file there may be read."""
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file.")
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise ValueError(f"{path}: the file may not be read ({error.strerror}). Change its permissions.") from error
+    return path
+
+
+@contextmanager
+def _by_libsndfile(path: Path) -> Iterator[list[soundfile.SoundFile]]:
+    """PCM or FLAC of a known length, or each recording in an Ogg; empty for any other file, which is ffmpeg's.
+
+    Raises:
+        ValueError: the file is shorter than its header says.
+    """
+    with path.open("rb") as beginning, ExitStack() as opened:
+        head = beginning.read(4)
+        if head not in _LIBSNDFILE:
+            yield []
+            return
+        try:
+            if head == b"OggS":
+                places = [(opened.enter_context(path.open("rb")), part) for part in parts(path, "ogg")]
+                files = [soundfile.SoundFile(Window(file, part.start, part.stop)) for file, part in places]
+            else:
+                files = [soundfile.SoundFile(path)]
+        except (soundfile.LibsndfileError, UnicodeDecodeError):
+            if missing(path):  # libsndfile opens no CAF that is cut, and ffmpeg would not tell
+                raise ValueError(f"{path}: the recording is cut short. Copy it again from its source.") from None
+            yield []
+            return
+        for file in files:
+            opened.enter_context(file)
+        yield files if _known(path, files) else []
+
+
+def _known(path: Path, files: list[soundfile.SoundFile]) -> bool:
+    """Does libsndfile know how long the recording is?"""
+    first = files[0]
+    if any((file.samplerate, file.channels) != (first.samplerate, first.channels) for file in files):
+        raise ValueError(f"{path}: the recording changes its rate or channels; convert its parts to WAV.")
+    if "MPEG" in first.subtype or first.frames > 2**48:  # the length of a stream
+        return False
+    if first.format in ("FLAC", "OGG"):
+        return True
+    frames = promised(path, first.frames)
+    if frames is not None and frames > first.frames:
+        raise ValueError(_cut(path, first.frames, frames))
+    return frames is not None
+
+
+def _excerpt(path: Path, files: list[soundfile.SoundFile], start: int, frames: int) -> Any:
+    """Samples `(c, t)`, fewer than asked for where a file ends before its header says.
+
+    Memory is used as far as samples come, since a header may promise any number.
+    """
+    frames = max(min(frames, sum(file.frames for file in files) - start), 0)
+    try:
+        wave = np.empty((files[0].channels, frames), np.float32)
+    except (MemoryError, ValueError) as error:
+        raise ValueError(f"{path}: {frames} frames, as its header tells, do not fit into memory.") from error
+    at = 0
+    last = [part.last for part in parts(path, "ogg")] if files[0].format == "OGG" else [0]
+    for file, sure in zip(files, last, strict=True):
+        first, start = min(start, file.frames), max(start - file.frames, 0)
+        try:
+            _seek(file, first, sure)
+            while at < frames and file.tell() < file.frames:
+                block = file.read(min(_BLOCK, frames - at), dtype="float32", always_2d=True)
+                if len(block) == 0:
+                    return wave[:, :at]
+                wave[:, at : at + len(block)] = block.T
+                at += len(block)
+        except soundfile.LibsndfileError:
+            return wave[:, :at]
+    return wave[:, :at]
+
+
+def _seek(file: soundfile.SoundFile, frame: int, sure: int) -> None:
+    """To a frame; in Vorbis not behind the frame `sure`, but from there on by reading."""
+    file.seek(min(frame, sure) if file.subtype == "VORBIS" else frame)
+    while file.tell() < frame:
+        if len(file.read(min(_BLOCK, frame - file.tell()))) == 0:
+            return
+
+
+def _cut(path: Path, frames: int, wanted: int) -> str:
+    return (
+        f"{path}: the recording is cut short: {frames} of {wanted} frames could be read. "
+        "Copy or convert it again from its source."
+    )
