@@ -12,7 +12,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 class Average(EMAWeightAveraging):
     """Lightning's moving average of the weights, which are validated, kept and scored in place of the last ones.
 
-    Lightning 2.6 would fetch the weights before averaging when the trainer that fitted loads a checkpoint to test.
+    Lightning 2.6 would load the weights from before the averaging when the trainer that fitted loads one to test.
     """
 
     def on_load_checkpoint(self, trainer: L.Trainer, task: L.LightningModule, checkpoint: dict[str, Any]) -> None:
@@ -21,7 +21,7 @@ class Average(EMAWeightAveraging):
 
 
 class TimeLeft(TQDMProgressBar):
-    """Lightning's progress bar, and on it the time that the whole training still takes at most."""
+    """Lightning's progress bar, with an upper bound of the remaining time of the training."""
 
     def on_train_start(self, trainer: L.Trainer, task: L.LightningModule) -> None:
         super().on_train_start(trainer, task)
@@ -35,7 +35,7 @@ class TimeLeft(TQDMProgressBar):
         return metrics
 
     def _left(self, trainer: L.Trainer) -> float:
-        """Seconds until the last epoch ends at the pace so far, or until `max_time`, whichever comes first."""
+        """Seconds until the last epoch at the pace so far, or until `max_time`, whichever is less."""
         part = trainer.fit_loop.epoch_loop.batch_progress.current.completed / max(1, trainer.num_training_batches)
         done = trainer.current_epoch - self._first + part
         pace = (time.monotonic() - self._begun) / max(done, 1e-3)

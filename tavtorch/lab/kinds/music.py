@@ -95,7 +95,7 @@ def _draw_sonogram(axes: Axes, wave: Tensor, rate: int, recipe: Recipe) -> None:
 def _votes(offsets: Tensor) -> str:
     """A histogram with bins of half a second: pairs of the right song agree on one offset."""
     figure = Figure(figsize=(6, 2.6), layout="constrained")
-    axes = figure.add_subplot(xlabel="place in the song in s", ylabel="votes")
+    axes = figure.add_subplot(xlabel="position in the song in s", ylabel="votes")
     seconds = offsets.cpu().numpy()
     low, high = (seconds.min(), seconds.max()) if len(seconds) else (0.0, 1.0)
     axes.hist(seconds, bins=np.arange(low, high + 1.0, 0.5).tolist(), color="tab:orange")

@@ -1,7 +1,7 @@
-"""Songs that nobody played: seeded music in four stems, to train on where there are no recordings.
+"""Generated music in four stems, to train on without recordings.
 
-Domain randomisation (Tobin et al., IROS 2017, doi:10.1109/IROS.2017.8202133): no song is quite real, but the songs
-differ from each other by more than from real ones, and a network that separates all of them separates real songs too.
+Domain randomisation (Tobin et al., IROS 2017, doi:10.1109/IROS.2017.8202133): no song sounds quite real, but the songs
+differ from each other more than from real ones, and a network that separates all of them separates real songs too.
 """
 
 import torch
@@ -10,11 +10,11 @@ from torch import Tensor
 
 from tavtorch.lab.data.synthetic.instruments import bass, chords, drums, lead
 from tavtorch.lab.data.synthetic.score import Clock, Dice, Harmony
-from tavtorch.lab.data.synthetic.sound import equaliser, level, place, press, room
+from tavtorch.lab.data.synthetic.sound import compress, equaliser, into_room, level, room
 from tavtorch.lab.data.synthetic.voice import sing
 
 STEMS = ("vocals", "drums", "bass", "other")
-CHUNK = 20.0  # seconds of music made at once: more would leave the cache
+CHUNK = 20.0  # seconds of music generated at once: more would not fit into the cache
 
 
 def band(
@@ -34,7 +34,7 @@ def band(
         seconds: length of each; from about 20 on a song has two parts that alternate.
         sample_rate: in Hz, from 8000 to 48000.
         generator: the source of randomness, on `device`; the same state gives the same songs.
-        device: where the music is made and stays; that of the generator, or the CPU.
+        device: on which the music is generated and returned; that of the generator, or the CPU.
 
     >>> band(2, 1.5, generator=torch.Generator().manual_seed(0)).shape
     torch.Size([2, 4, 1, 24000])
@@ -53,7 +53,7 @@ def band(
 
 
 def perform(dice: Dice, samples: int, rate: int) -> Float[Tensor, "s 4 t"]:
-    """Some songs at once: everybody plays, each in a room, and all are mixed."""
+    """Several songs at once: each instrument plays in a room, and all are mixed."""
     clock = Clock.start(dice, samples, rate)
     harmony = Harmony.write(dice, clock)
     vocals, beat = sing(dice, clock, harmony)[:, None], drums(dice, clock)[:, None]
@@ -82,8 +82,8 @@ def produce(
     """Instruments through equalisers, a room, echoes in a share `echoing` of the songs, and a compressor."""
     parts, samples = waves.shape[1:]
     response = room(dice, clock, samples, wet, dice.chance(echoing) * dice.uniform(0.1, 0.5))
-    heard = place(waves, equaliser(dice, clock, samples, parts), response)
-    return press(heard, dice.uniform(0, 0.5), clock.hop)
+    filtered = into_room(waves, equaliser(dice, clock, samples, parts), response)
+    return compress(filtered, dice.uniform(0, 0.5), clock.hop)
 
 
 def mix(dice: Dice, stems: Float[Tensor, "s 4 t"], hop: int) -> Float[Tensor, "s 4 t"]:

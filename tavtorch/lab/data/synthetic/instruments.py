@@ -1,4 +1,4 @@
-"""The band behind the singer: drums, bass, and the chords and tunes of everything else."""
+"""The accompaniment: drums, bass, chords and a lead instrument."""
 
 import math
 
@@ -52,8 +52,8 @@ GROOVES = (
 
 
 def drums(dice: Dice, clock: Clock) -> Float[Tensor, "s t"]:
-    """A kit of seven pieces; every stroke cuts the one before on the same piece."""
-    kit, hits = strokes(dice, clock), beats(dice, clock)
+    """A kit of seven pieces; each stroke ends the one before it on the same piece."""
+    kit, hits = strokes(dice, clock), drum_onsets(dice, clock)
     samples, steps = (len(clock.time) - 1) * clock.hop, len(clock.steps)
     latest = torch.where(hits, clock.steps, -steps).cummax(-1).values
     stress = torch.where(clock.steps % 4 == 0, 1.0, 0.7) * dice.uniform(0.3, 1, 7, 1)
@@ -67,7 +67,7 @@ def drums(dice: Dice, clock: Clock) -> Float[Tensor, "s t"]:
 
 
 def strokes(dice: Dice, clock: Clock) -> Float[Tensor, "s 7 t"]:
-    """A stroke on each piece: a falling tone and a fading band of noise."""
+    """A stroke on each piece: a tone of falling frequency and a decaying band of noise."""
     length = int(0.6 * clock.rate)
     time = torch.arange(length, device=dice.device) / clock.rate
     kit = torch.tensor(KIT, device=dice.device) * torch.exp2(dice.normal(0.4, *torch.tensor(KIT).shape))
@@ -81,26 +81,26 @@ def strokes(dice: Dice, clock: Clock) -> Float[Tensor, "s 7 t"]:
     return (tone + 0.5 * noise * hiss) * (time / 0.001).clamp(max=1) * ((time[-1] - time) / 0.05).clamp(max=1)
 
 
-def beats(dice: Dice, clock: Clock) -> Tensor:
-    """Who strikes when, `(s, 7, n)`: a groove with hats, variations, and a fill at the end of every four bars."""
-    place = clock.steps % BAR
+def drum_onsets(dice: Dice, clock: Clock) -> Tensor:
+    """Onsets of each piece, `(s, 7, n)`: a groove with hats, variations, and a fill at the end of every four bars."""
+    step = clock.steps % BAR
     groove = torch.zeros(len(GROOVES), 2, BAR, device=dice.device)
     for row, parts in enumerate(GROOVES):
         for piece, when in enumerate(parts):
             groove[row, piece, list(when)] = 1
     pick = dice.choice(tuple(range(len(GROOVES))))
-    chance = torch.zeros(dice.songs, 7, len(place), device=dice.device)
-    chance[:, :2] = 0.95 * groove[pick][..., place] + 0.03
+    chance = torch.zeros(dice.songs, 7, len(step), device=dice.device)
+    chance[:, :2] = 0.95 * groove[pick][..., step] + 0.03
     every = dice.choice((1, 2, 2, 4), 1)
-    chance[:, 2] = torch.where(place % every == 0, 0.95, 0.05)
-    chance[:, 3] = torch.where(place % 8 == 6, dice.uniform(0, 0.5, 1), 0.02)
+    chance[:, 2] = torch.where(step % every == 0, 0.95, 0.05)
+    chance[:, 3] = torch.where(step % 8 == 6, dice.uniform(0, 0.5, 1), 0.02)
     fill = (clock.steps % (4 * BAR) >= 4 * BAR - 6) & dice.chance(0.6, 1)
     chance[:, 4] = 0.6 * fill
     chance[:, 1] = torch.where(fill, 0.4, chance[:, 1])
     chance[:, 5] = torch.where(clock.steps % (4 * BAR) == 0, 0.5, 0.0)
     chance[:, 6] = chance[:, 1] * dice.chance(0.3, 1)
     used = dice.chance(0.85, 7, 1)
-    return dice.chance(chance * used, 7, len(place)) & playing(dice, clock, 0.9)
+    return dice.chance(chance * used, 7, len(step)) & playing(dice, clock, 0.9)
 
 
 def bass(dice: Dice, clock: Clock, harmony: Harmony) -> Float[Tensor, "s t"]:
@@ -138,7 +138,7 @@ def chords(dice: Dice, clock: Clock, harmony: Harmony) -> Float[Tensor, "s t"]:
 
 
 def lead(dice: Dice, clock: Clock, harmony: Harmony) -> Float[Tensor, "s t"]:
-    """A tune that is not sung."""
+    """A melody that is not sung."""
     steps = len(clock.steps)
     onset = rhythm(dice, clock, dice.uniform(0.4, 1.8, 1, 1)) & playing(dice, clock, 0.5)
     notes = Notes(clock, onset, dice.uniform(0, 0.02, 1, steps))
@@ -148,7 +148,7 @@ def lead(dice: Dice, clock: Clock, harmony: Harmony) -> Float[Tensor, "s t"]:
 
 
 def play(dice: Dice, clock: Clock, notes: Notes, pitch: Float[Tensor, "s v n"]) -> Float[Tensor, "s t"]:
-    """The notes on one of the instruments of `TIMBRES`, each song on its own."""
+    """The notes on an instrument of `TIMBRES`, drawn for each song."""
     voices, steps = pitch.shape[1:]
     row = dice.choice(TIMBRES, 1, 1) * torch.exp2(dice.normal(0.35, 1, 1, len(TIMBRES[0])))
     attack, decay, sustain, bright, fading, index, ratio, vibrato, breath, drive = row.unbind(-1)

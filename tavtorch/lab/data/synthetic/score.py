@@ -1,4 +1,4 @@
-"""The score of a generated song: dice, clock, rhythms, harmony and the notes that come of them, many songs at once.
+"""The score of a generated song: random numbers, clock, rhythms, harmony and notes, for many songs at once.
 
 Shapes: `s` songs, `v` voices of one instrument, `n` steps (sixteenths), `k` control frames (4 ms), `t` samples; of
 spectra `f` bins and `m` frames (8 ms).
@@ -61,7 +61,7 @@ class Clock(NamedTuple):
 
 
 class Notes:
-    """What sounds when: onsets on the steps of a song, seen from its control frames."""
+    """Onsets on the steps of a song, and for each control frame the note that sounds, its age and its length."""
 
     def __init__(self, clock: Clock, onset: Bool[Tensor, "s v n"], delay: Float[Tensor, "s v n"]):
         none, count = torch.full_like(clock.steps, -1), len(clock.steps)
@@ -75,7 +75,7 @@ class Notes:
         self.length = self.age + self.left
 
     def held(self, values: Tensor) -> Float[Tensor, "s v k"]:
-        """The value that each note had at its onset, for as long as it lasts."""
+        """The value at the onset of each note, held for its length."""
         return values.expand(*self.index.shape[:2], -1).gather(-1, self.index.clamp(min=0))
 
     def envelope(self, attack: Tensor, decay: Tensor, sustain: Tensor, gate: Tensor, release: Tensor) -> Tensor:
@@ -94,9 +94,9 @@ class Harmony(NamedTuple):
     @classmethod
     def write(cls, dice: Dice, clock: Clock) -> "Harmony":
         loops, length = dice.choice(LOOPS, 2), dice.choice((8, 16, 16, 16, 32), 1)
-        place = clock.steps // length % 4
-        part = (clock.steps // (8 * BAR) % 2).expand_as(place)
-        chord = loops.flatten(1).gather(1, 4 * part + place)
+        position = clock.steps // length % 4
+        part = (clock.steps // (8 * BAR) % 2).expand_as(position)
+        chord = loops.flatten(1).gather(1, 4 * part + position)
         return cls(dice.uniform(0, 12, 1, 1), dice.choice(SCALES), chord[:, None])
 
     def pitch(self, degree: Int[Tensor, "s v n"]) -> Float[Tensor, "s v n"]:
@@ -110,14 +110,14 @@ class Harmony(NamedTuple):
 
 
 def rhythm(dice: Dice, clock: Clock, density: Tensor, voices: int = 1) -> Bool[Tensor, "s v n"]:
-    """Onsets in patterns of two bars that come again, one for each of two parts of eight bars."""
+    """Onsets in repeated patterns of two bars, one for each of two parts of eight bars."""
     meter = torch.tensor(METER, device=dice.device).repeat(8)
     pattern = dice.uniform(0, 1, voices, 2, 2 * BAR) < density[..., None] * meter
     return pattern[:, :, clock.steps // (8 * BAR) % 2, clock.steps % (2 * BAR)]
 
 
 def playing(dice: Dice, clock: Clock, probability: float | Tensor) -> Bool[Tensor, "s 1 n"]:
-    """Whether a part plays at all, two bars at a time."""
+    """Whether a part plays, in units of two bars."""
     units = dice.chance(probability, 1, int(clock.steps[-1]) // (2 * BAR) + 1)
     return units[..., clock.steps // (2 * BAR)]
 

@@ -1,4 +1,4 @@
-"""Pictures of shapes whose truth is known, with contours to start from: what snakes are tested and scored on."""
+"""Drawings of shapes with their masks, and contours to start from, for testing and scoring snakes."""
 
 import math
 from typing import NamedTuple
@@ -10,20 +10,20 @@ from torch import Tensor
 
 
 class Scene(NamedTuple):
-    """Pictures, what is to be found in them, and where a search may start."""
+    """Pictures, the masks of their objects, and contours to start from."""
 
     image: Float[Tensor, "b 1 h w"]
     """From about 0 to 1, before the noise."""
     truth: Bool[Tensor, "b m h w"]
-    """One mask an object; they do not overlap."""
+    """One mask per object; they do not overlap."""
     points: Float[Tensor, "b m n 2"]
-    """One circle an object, see `tavtorch.circle`."""
+    """One circle per object, see `tavtorch.circle`."""
 
 
 def disks(
     count: int, size: int, *, noise: float = 0.0, n: int = 200, generator: torch.Generator | None = None
 ) -> Scene:
-    """White disks on black, of random radius (0.1 to 0.3 sizes) and place; the circles start as large as the picture.
+    """White disks on black, of random radius (0.1 to 0.3 sizes) and position; circles start as large as the picture.
 
     Args:
         count: pictures.
@@ -71,7 +71,7 @@ def crowds(
     n: int = 64,
     generator: torch.Generator | None = None,
 ) -> Scene:
-    """Cells that touch each other, each as bright as it likes, under a lamp that stands on one side.
+    """Cells that touch each other, each of random brightness, under light from one side.
 
     Args:
         count: pictures.

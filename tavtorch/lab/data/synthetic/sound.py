@@ -1,4 +1,4 @@
-"""How generated music sounds: oscillators, glides, equalisers, rooms and compressors, many songs at once."""
+"""The sound of generated music: oscillators, glides, equalisers, rooms and compressors, for many songs at once."""
 
 import math
 
@@ -16,7 +16,7 @@ def hertz(semitones: Tensor) -> Tensor:
 
 
 def glide(control: Float[Tensor, "*b k"], hop: int) -> Float[Tensor, "*b t"]:
-    """Straight lines between control frames: `k` frames become `(k - 1) * hop` samples."""
+    """Linear interpolation between control frames: `k` frames become `(k - 1) * hop` samples."""
     ramp = torch.arange(hop, device=control.device) / hop
     return torch.addcmul(control[..., :-1, None], control.diff(dim=-1)[..., None], ramp).flatten(-2)
 
@@ -31,7 +31,7 @@ def smooth(control: Float[Tensor, "s v k"], frames: Float[Tensor, "s"], longest:
 
 
 def drift(dice: Dice, frames: Tensor, *shape: int) -> Float[Tensor, "s v k"]:
-    """Noise of unit power that takes about `frames` control frames to change."""
+    """Noise of unit power, smoothed over about `frames` control frames."""
     return smooth(dice.normal(1.0, *shape), frames) * (0.75 * frames[:, None, None]).sqrt()
 
 
@@ -46,7 +46,7 @@ def pulses(turn: Float[Tensor, "*b t"], frequency: Tensor, brightness: Tensor, c
 
         sum_{k >= 1} a^k cos(k p) = a (cos p - a) / (1 - 2 a cos p + a^2),    a = exp(-frequency / brightness)
 
-    What passes half of the sample rate folds back; brightness is held under a ninth of the rate, which keeps it small.
+    Harmonics above half of the sample rate alias; brightness is limited to a ninth of the rate, which keeps them small.
     """
     a = glide(torch.exp(-frequency / brightness.clamp(max=clock.rate / 9)), clock.hop)
     cosine = (2 * math.pi * turn).cos_()
@@ -61,7 +61,7 @@ def bells(turn: Float[Tensor, "*b t"], ratio: Tensor, index: Tensor, clock: Cloc
 
 
 def equaliser(dice: Dice, clock: Clock, samples: int, parts: int) -> Float[Tensor, "s i f"]:
-    """Random gains over the bins of `rfft`: three hills or dales of about 4 dB, and a cut under 20 to 100 Hz."""
+    """Random gains over the bins of `rfft`: three peaks or dips of about 4 dB, and a high-pass at 20 to 100 Hz."""
     coarse = torch.linspace(0, clock.rate / 2, 2048, device=dice.device)
     octave = torch.log2(coarse.clamp(min=20) / 1000)
     centre, width = dice.uniform(-4, 3, parts, 3, 1), dice.uniform(0.3, 1.5, parts, 3, 1)
@@ -71,35 +71,35 @@ def equaliser(dice: Dice, clock: Clock, samples: int, parts: int) -> Float[Tenso
 
 
 def room(dice: Dice, clock: Clock, samples: int, wet: Float[Tensor, "s"], echo: Tensor) -> Float[Tensor, "s r"]:
-    """Impulse response: the sound itself, echoes an eighth apart, noise that fades by 60 dB in 0.2 to 2.5 s."""
+    """Impulse response: direct sound, echoes an eighth note apart, and noise that decays by 60 dB in 0.2 to 2.5 s."""
     length = min(samples, 2 * clock.rate)
     time = torch.arange(length, device=dice.device) / clock.rate
     fade, delay = 0.2 * 12 ** dice.uniform(0, 1, 1), dice.uniform(0, 0.04, 1)
     tail = dice.normal(1.0, length) * torch.exp(-6.9 * time / fade) * (time > delay)
-    dull = F.avg_pool1d(tail[:, None], 3, 1, 1)[:, 0]  # walls take the highest
+    dull = F.avg_pool1d(tail[:, None], 3, 1, 1)[:, 0]  # walls absorb high frequencies
     tail = dull / dull.norm(dim=-1, keepdim=True) * wet[:, None]
     tail[:, 0] = 1
     for repeat in (1, 2, 3):
-        place = (repeat * 2 * clock.step[:, 0] * clock.rate).long()
-        tail.scatter_add_(1, place.clamp(max=length - 1), echo[:, None] ** repeat)
+        delay_samples = (repeat * 2 * clock.step[:, 0] * clock.rate).long()
+        tail.scatter_add_(1, delay_samples.clamp(max=length - 1), echo[:, None] ** repeat)
     return tail
 
 
-def place(waves: Float[Tensor, "s i t"], curves: Tensor, response: Float[Tensor, "s r"]) -> Float[Tensor, "s t"]:
-    """Instruments through their equalisers into one room. The last echoes come round to the start: songs go on."""
+def into_room(waves: Float[Tensor, "s i t"], curves: Tensor, response: Float[Tensor, "s r"]) -> Float[Tensor, "s t"]:
+    """Instruments filtered by their equalisers and mixed in one room. The convolution is circular: songs go on."""
     samples = waves.shape[-1]
     mixed = (torch.fft.rfft(waves) * curves).sum(1)
     return torch.fft.irfft(mixed * torch.fft.rfft(response, n=samples), n=samples)
 
 
 def level(wave: Float[Tensor, "s t"], hop: int) -> Float[Tensor, "s"]:
-    """Root mean square where the wave sounds: over the frames within 30 dB of the loudest."""
+    """Root mean square over the frames within 30 dB of the loudest."""
     power = wave[:, : wave.shape[1] // hop * hop].unflatten(1, (-1, hop)).square().mean(-1)
     sounding = power > 1e-3 * power.amax(1, keepdim=True)
     return ((power * sounding).sum(1) / sounding.sum(1).clamp(min=1)).sqrt()
 
 
-def press(wave: Float[Tensor, "s t"], amount: Float[Tensor, "s"], hop: int) -> Float[Tensor, "s t"]:
+def compress(wave: Float[Tensor, "s t"], amount: Float[Tensor, "s"], hop: int) -> Float[Tensor, "s t"]:
     """Compressor: gain `(loudness + floor) ^ -amount`, over about 50 ms."""
     frames = F.avg_pool1d(wave.abs()[:, None], 4 * hop, 4 * hop, ceil_mode=True, count_include_pad=False)
     frames = F.avg_pool1d(F.pad(frames, (1, 2), mode="replicate"), 3, 1)

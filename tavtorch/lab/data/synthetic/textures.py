@@ -1,4 +1,4 @@
-"""Drawings with a texture on them, both of them known, and a grid: what splits into structure and texture are for."""
+"""Drawings with a texture, both known, and a grid, for splitting into structure and texture."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -8,13 +8,13 @@ from jaxtyping import Float
 from torch import Generator, Tensor
 
 Pattern = Callable[[Tensor, Generator], Tensor]
-"""Gives a pattern of mean 0 and root mean square 1 or so at the coordinates (x, y) of pixels, `(2, h, w)`."""
+"""A pattern of mean about 0 and root mean square about 1 at the coordinates (x, y) of pixels, `(2, h, w)`."""
 
 
 def textured(
     generator: Generator, *, texture: Pattern, size: int = 256, shapes: int = 10, amplitude: float = 0.1
 ) -> dict[str, Any]:
-    """Discs and boxes of one grey each, every other one with the texture on it, as an item to score.
+    """Discs and boxes of one grey each, every second one with a texture, as an item to score.
 
     Args:
         texture: `grating`, `checks`, `grain`.
@@ -38,7 +38,7 @@ def textured(
 def lattice(
     generator: Generator, *, direction: float, size: int = 256, period: int = 32, line: int = 6
 ) -> dict[str, Any]:
-    """A grid of dark lines, as an item without truth, and the direction of those of its waves that are to be kept.
+    """A grid of dark lines, and the direction of the waves to keep, as an item without truth.
 
     Args:
         direction: in degrees from x towards y; along an axis it is stripes across it that are kept.
@@ -52,13 +52,13 @@ def lattice(
 
 
 def grating(grid: Float[Tensor, "2 h w"], generator: Generator, *, frequency: Sequence[float]) -> Float[Tensor, "h w"]:
-    """A sine wave of this frequency (x, y), in cycles a pixel, at any phase."""
+    """A sine wave of frequency (x, y), in cycles per pixel, and random phase."""
     x, y = grid
     return 2**0.5 * torch.sin(2 * torch.pi * (frequency[0] * x + frequency[1] * y + _dice(generator)))
 
 
 def checks(grid: Float[Tensor, "2 h w"], generator: Generator, *, side: int) -> Float[Tensor, "h w"]:
-    """A chessboard whose squares have so many pixels a side."""
+    """A chessboard with squares of `side` pixels."""
     return 1 - 2 * (((grid + (2 * side * _dice(generator)).floor()) // side).sum(0) % 2)
 
 

@@ -1,4 +1,4 @@
-"""Tunes on a few pitches, each of which is known by itself: what a factorisation should find."""
+"""Tunes on a few pitches, with a stem for each pitch: what a factorisation should find."""
 
 import torch
 from jaxtyping import Float

@@ -1,8 +1,8 @@
-"""A singer that nobody recorded: pulses of a glottis and noise of a breath, through a vocal tract that moves.
+"""A synthetic singer: glottal pulses and breath noise, filtered by a moving vocal tract.
 
 Source and filter after Fant, "Acoustic theory of speech production", 1960, and Klatt, "Software for a cascade/parallel
-formant synthesizer", JASA 67(3), 1980, doi:10.1121/1.383940: harmonics and noise are drawn apart, and the tract is an
-all-pole filter on their short-time spectra.
+formant synthesizer", JASA 67(3), 1980, doi:10.1121/1.383940: harmonics and noise are generated separately, and the
+tract is an all-pole filter on their short-time spectra.
 """
 
 import math
@@ -43,12 +43,12 @@ CONSONANTS = 3 * (
 
 
 class Singer(NamedTuple):
-    """Who sings: what stays the same through a song, one number a song."""
+    """The properties of a singer that are constant in a song, one number per song."""
 
     pitch: Float[Tensor, "s 1 1"]  # the middle of the range, in semitones
     tract: Float[Tensor, "s 1 1"]  # formants over those of a man: a shorter tract has higher ones
-    tilt: Float[Tensor, "s 1 1"]  # how fast the glottis loses its harmonics,
-    strong: Float[Tensor, "s 1 1"]  # and how many of them it keeps
+    tilt: Float[Tensor, "s 1 1"]  # how steeply the harmonics of the glottis fall,
+    strong: Float[Tensor, "s 1 1"]  # and from which harmonic on
     breath: Float[Tensor, "s 1 1"]
     vibrato: Float[Tensor, "s 1 1"]  # cents
     agility: Float[Tensor, "s"]  # control frames from one pitch to the next
@@ -91,8 +91,8 @@ def phrases(dice: Dice, clock: Clock) -> Tensor:
     unit = clock.steps // (2 * BAR)
     first = dice.choice((0, 0, 0, 2, 4, 6), 1, int(unit[-1]) + 1)[..., unit]
     last = dice.choice((20, 24, 26, 28, 30, 32), 1, int(unit[-1]) + 1)[..., unit]
-    place = clock.steps % (2 * BAR)
-    return onset & (place >= first) & (place < last) & playing(dice, clock, 0.85)
+    step = clock.steps % (2 * BAR)
+    return onset & (step >= first) & (step < last) & playing(dice, clock, 0.85)
 
 
 def intonation(dice: Dice, clock: Clock, harmony: Harmony, singer: Singer, notes: Notes) -> Float[Tensor, "s 1 k"]:
@@ -118,7 +118,7 @@ def intonation(dice: Dice, clock: Clock, harmony: Harmony, singer: Singer, notes
 
 
 def articulation(dice: Dice, clock: Clock, notes: Notes) -> dict[str, Tensor]:
-    """What the mouth does, frame by frame: loudness of voice, breath and hiss, colour of the hiss, closing."""
+    """Articulation in each frame: loudness of voice, breath and hiss, spectrum of the hiss, closing of the mouth."""
     steps = len(clock.steps)
     rows = dice.choice(CONSONANTS, 1, steps)
     time, voice, closed, breath, noise, centre, width = (notes.held(rows[..., i]) for i in range(7))
@@ -166,7 +166,7 @@ def formants(
     """
     track = vowels(dice, clock, notes)
     track = torch.cat((track, track.new_tensor(UPPER)[:, None].expand(dice.songs, -1, track.shape[-1])), 1)
-    # A pole that met its mirror image at 8 kHz would whistle.
+    # A pole too near to its mirror image at 8 kHz would whistle.
     track = (track * (1 + dice.normal(0.03, 8, 1))).clamp(max=7600)
     # Those who sing high open the mouth until the first formant is at the pitch (Sundberg 1975).
     track[:, :1] = torch.maximum(track[:, :1], 0.95 * frequency / singer.tract)
