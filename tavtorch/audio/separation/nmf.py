@@ -1,7 +1,6 @@
 """Non-negative matrix factorisation of a sonogram into templates (spectra) and activations (their levels over time)."""
 
 import math
-from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -87,8 +86,8 @@ def nmf(
     lead, (f, t) = sonogram.shape[:-2], sonogram.shape[-2:]
     v = sonogram.reshape(-1, f, t)
 
-    # Scale every sonogram to mean 1, frames first.
-    mean = v.mean((1, 2), keepdim=True)
+    # Scale every sonogram to mean 1, frames first; the sum of the largest float32 numbers needs float64.
+    mean = v.mean((1, 2), keepdim=True, dtype=torch.float64).to(v)
     scale = torch.where(mean > 0, mean, 1)
     x = (v / scale).mT.contiguous() + FLOOR
 
@@ -100,6 +99,7 @@ def nmf(
         w = torch.cat((given, w[:, given.shape[1] :]), 1)
     if activations is not None:
         h = _broadcast_start("activations", activations, (*lead, components, t)) / scale
+    h = torch.where(mean > 0, h, 0)  # silence has the solution at once
 
     # Descend, without a record of the steps.
     options = Options(beta, sparsity * (f * t) ** 0.5, fixed)
@@ -108,7 +108,7 @@ def nmf(
         w, h = _normalised(w, h, fixed)
     w, h = _with_gradient(w, h, x, given[:, :fixed], options)
 
-    value = (found.value * scale[:, 0, 0] ** beta).to(v).detach()
+    value = (found.value * scale[:, 0, 0].double() ** beta).to(v).detach()
     solution = Solution(*(part.reshape(lead) for part in (value, found.iterations, found.gap.to(v), found.converged)))
     return Factors(w.mT.reshape(*lead, f, components), (h * scale).reshape(*lead, components, t), solution)
 
@@ -131,7 +131,8 @@ def distinct_frames(sonogram: Tensor, components: int) -> Tensor:
             [0., 2.]])
     """
     _check_nmf(sonogram, components, 1.0, 0.0, 0, None)
-    rest, frames = sonogram, []
+    peak = sonogram.amax((-2, -1), keepdim=True)
+    rest, frames = sonogram / torch.where(peak > 0, peak, 1), []  # squares of large numbers would overflow
     for _ in range(components):
         farthest = rest.norm(dim=-2, keepdim=True).argmax(-1, keepdim=True)
         frames.append(torch.take_along_dim(sonogram, farthest, -1))
@@ -147,7 +148,11 @@ def _descend(w: Tensor, h: Tensor, x: Tensor, options: Options, stop: Stop) -> t
 
     def descend(w: Tensor, h: Tensor, x: Tensor) -> tuple[Tensor, ...]:
         padded = pad(x, aligned, value=FLOOR)
-        gap = partial(residual, x=padded, options=options, bins=f)
+        silent = x.amax((1, 2)) <= FLOOR  # and the activations 0: stationary, though the ratio 0 / 0 does not say so
+
+        def gap(w: Tensor, h: Tensor) -> Tensor:
+            return residual(w, h, padded, options, f).masked_fill(silent, 0)
+
         found = iterate(lambda k, w, h: update(w, h, padded, options), (pad(w, aligned), h), gap, stop)
         w, h = found.value[0][..., :f], found.value[1]
         return w, h, objective(w, h, x, options), *found[1:]
@@ -164,15 +169,17 @@ def _with_gradient(w: Tensor, h: Tensor, x: Tensor, fixed: Tensor, options: Opti
         return w, h
     sizes = w.shape[2], h.shape[2]
     found = torch.cat((w, h), 2)
+    silent = ~h.any(2).any(1)[:, None, None]  # items without activations are held fixed; their slopes are 0 / 0
 
     def update(w: Tensor, h: Tensor) -> Tensor:
         w = torch.cat((fixed, w[:, options.fixed :]), 1)
+        h = torch.where(silent, 1, h)
         return torch.cat(_normalised(*multiply(w, h, x, options), options.fixed), 2)
 
     # Entries whose relative size is at most their relative change in one more step are on their way to zero.
     with without_derivatives():
         size = torch.cat((w / w.mean(2, keepdim=True), h / h.mean(2, keepdim=True)), 2)
-        vanishing = ~(size * found > (update(w, h) - found).abs())
+        vanishing = silent | ~(size * found > (update(w, h) - found).abs())
 
     def step(u: Tensor) -> Tensor:
         return torch.where(vanishing, found, update(*torch.where(vanishing, found, u).split(sizes, 2)))

@@ -157,6 +157,31 @@ def test_silence():
     assert found.templates.isfinite().all() and found.activations.abs().max() < 1e-5
 
 
+@pytest.mark.parametrize("beta", [-1.0, 0.0, 1.0, 1.5, 2.0, 3.0])
+@pytest.mark.parametrize("sparsity", [0.0, 0.1])
+def test_silence_is_solved_at_once(beta, sparsity):
+    """Also beside a sonogram that sounds, whose result stays the same."""
+    v = torch.rand(2, 6, 9)
+    v[0] = 0
+    v.requires_grad_()
+    found = factorised(v, 3, beta=beta, sparsity=sparsity)
+    assert found.solution.converged[0] and found.solution.iterations[0] == 0 and found.solution.gap[0] == 0
+    assert not found.activations[0].any() and found.templates.isfinite().all()
+    torch.testing.assert_close(found.activations[1], factorised(v[1], 3, beta=beta, sparsity=sparsity).activations)
+    (found.templates @ found.activations).sum().backward()
+    assert not v.grad[0].any()  # nor NaN
+
+
+@pytest.mark.parametrize("beta", [0.0, 1.0, 2.0])
+@pytest.mark.parametrize("scale", [1e37, 1e-30])
+def test_the_largest_and_the_smallest_numbers(beta, scale):
+    v = torch.rand(6, 9)
+    one, other = factorised(v, 3, beta=beta), factorised(scale * v, 3, beta=beta)
+    torch.testing.assert_close(one.templates, other.templates, atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(one.activations, other.activations / scale, atol=1e-2, rtol=1e-2)
+    assert torch.equal(distinct_frames(1e37 * v, 3), 1e37 * distinct_frames(v, 3))
+
+
 # batch
 
 
