@@ -4,25 +4,26 @@
     python evaluate.py task=inpaint_tv data=written data.root=PATH
                                               the same on your pictures, with text over them
     python evaluate.py task=rof data=folder data.root=PATH run=predict
-                                              a picture, or a folder of them, through the op: results in
-                                              runs/rof/predictions, in the format and depth that they came in
-    python evaluate.py task=separate          scores what train.py trained (another: ckpt=PATH) on generated songs
+                                              a picture, or a folder of pictures, through the op: results in
+                                              runs/rof/predictions, in the format and bit depth of the files
+    python evaluate.py task=separate          scores the network of train.py (another: ckpt=PATH) on generated songs
     python evaluate.py task=separate data=stems data.root=PATH data.test=1 ckpt=...
                                               scores on every song of a folder
     python evaluate.py task=separate data=folder data.root=PATH run=predict ckpt=...
-                                              a recording, or a folder of them, through the op: results in
-                                              runs/separate/predictions; files that have theirs are passed over
+                                              a recording, or a folder of recordings, through the op: results in
+                                              runs/separate/predictions; files that have their result are skipped
     python evaluate.py task=fingerprint data=music data.root=PATH run=predict
-                                              songs into the library runs/library.sqlite
+                                              adds songs to the library runs/library.sqlite
     python evaluate.py task=recognise data=clips data.root=PATH run=predict
                                               the song of a clip, or the tracks of a long recording
     python evaluate.py -m 'experiment=glob(*)'
                                               every experiment of the report, on one page: runs/report/index.html
-    python evaluate.py ... metrics=bss_eval   BSS-eval v4 instead (pip install 'tavtorch[museval]'; minutes a song)
+    python evaluate.py ... metrics=bss_eval   BSS-eval v4 instead (pip install 'tavtorch[museval]'; minutes per song)
     python evaluate.py ... trainer.devices=2 trainer.strategy=ddp
                                               on several processes, each file once
 
-Ends with a non-zero exit code where a file had to be passed over; the others are done.
+Ends with exit code 1 if an item failed, which is named while the others are done, and with strict=true also if a result
+did not converge.
 """
 
 from pathlib import Path

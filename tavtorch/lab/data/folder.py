@@ -64,7 +64,7 @@ class Files(Dataset[Item]):
     """
 
     def __init__(self, root: str | Path, media: Media, done: Path | None = None) -> None:
-        named = _named(Path(root), media)
+        named = find_named(Path(root), media.suffixes, media.name)
         self.media = media
         self.items = [(name, path) for name, path in named if not (done and _has_result(done / name))]
         self.done = len(named) - len(self.items)
@@ -94,12 +94,12 @@ def find(root: Path, suffixes: tuple[str, ...], kind: str) -> list[Path]:
     return paths
 
 
-def _named(root: Path, media: Media) -> list[tuple[str, Path]]:
-    """Files with their names, which are the paths of the results below the folder of predictions.
+def find_named(root: Path, suffixes: tuple[str, ...], kind: str) -> list[tuple[str, Path]]:
+    """As `find`, each file with a name of its own, under which its result is written.
 
     A name is the path below the root without its suffix; the suffix is kept if two files differ in nothing else.
     """
-    paths = find(root, media.suffixes, media.name)
+    paths = find(root, suffixes, kind)
     below = [path.relative_to(root if root.is_dir() else root.parent) for path in paths]
     count = Counter(path.with_suffix("") for path in below)
     names = [path if count[path.with_suffix("")] > 1 else path.with_suffix("") for path in below]

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from tavtorch.lab.data.batches import Item, item_generator
 from tavtorch.lab.data.damage import Damage
 from tavtorch.lab.data.files import PICTURES, read_picture
-from tavtorch.lab.data.folder import find
+from tavtorch.lab.data.folder import find_named
 from tavtorch.lab.data.scored import Scored
 
 
@@ -41,17 +41,18 @@ def pictures(
     """
 
     def dataset() -> DamagedPictures:
-        sources: list[Path | str] = list(find(Path(root), PICTURES, "picture") if root else names)
+        own = find_named(Path(root), PICTURES, "picture") if root else []
+        sources: list[tuple[str, Path | str]] = [*own] if root else [(name, name) for name in names]
         return DamagedPictures(sources, damage, color=color, size=size, seed=seed)
 
     return Scored(dataset, batch_size=batch_size)
 
 
 class DamagedPictures(Dataset[Item]):
-    """Items from the paths of pictures, or the names of scikit-image's own; arguments as of `pictures`."""
+    """Items from names with the paths of pictures, or with the names of scikit-image's; arguments as of `pictures`."""
 
     def __init__(
-        self, sources: Sequence[Path | str], damage: Damage, *, color: bool, size: int | None, seed: int
+        self, sources: Sequence[tuple[str, Path | str]], damage: Damage, *, color: bool, size: int | None, seed: int
     ) -> None:
         self.sources, self.damage, self.color, self.size, self.seed = sources, damage, color, size, seed
 
@@ -59,8 +60,7 @@ class DamagedPictures(Dataset[Item]):
         return len(self.sources)
 
     def __getitem__(self, i: int) -> Item:
-        source = self.sources[i]
-        name = source.stem if isinstance(source, Path) else source
+        name, _ = self.sources[i]
         try:
             image = self.truth(i)
         except ValueError as error:
@@ -69,7 +69,7 @@ class DamagedPictures(Dataset[Item]):
 
     def truth(self, i: int) -> Float[Tensor, "1 c h w"]:
         """The picture before the damage."""
-        source = self.sources[i]
+        _, source = self.sources[i]
         image = (read_picture(source).image if isinstance(source, Path) else bundled(source))[None]
         image = (image.expand(-1, 3, -1, -1) if self.color else grey(image)).contiguous()
         return image if self.size is None else square(image, self.size)

@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 from tavtorch.lab.data.batches import Item, item_generator
 from tavtorch.lab.data.damage import Damage
 from tavtorch.lab.data.files import AUDIO, read_audio
-from tavtorch.lab.data.folder import find
+from tavtorch.lab.data.folder import find_named
 from tavtorch.lab.data.generated import generated_songs
 from tavtorch.lab.data.scored import Scored
 from tavtorch.lab.data.songs import SongInMemory
@@ -38,24 +38,24 @@ def recordings(
 
     def dataset() -> DamagedRecordings:
         if root:
-            return DamagedRecordings(find(Path(root), AUDIO, "recording"), damage, seed=seed)
-        return DamagedRecordings(generated_songs(count, seconds, sample_rate=sample_rate, seed=seed), damage, seed=seed)
+            return DamagedRecordings(find_named(Path(root), AUDIO, "recording"), damage, seed=seed)
+        songs = generated_songs(count, seconds, sample_rate=sample_rate, seed=seed)
+        return DamagedRecordings([(song.name, song) for song in songs], damage, seed=seed)
 
     return Scored(dataset, batch_size=batch_size)
 
 
 class DamagedRecordings(Dataset[Item]):
-    """Items from the paths of recordings, or from the mixtures of songs; arguments as of `recordings`."""
+    """Items from names with the paths of recordings, or with songs; arguments as of `recordings`."""
 
-    def __init__(self, sources: Sequence[Path | SongInMemory], damage: Damage, *, seed: int) -> None:
+    def __init__(self, sources: Sequence[tuple[str, Path | SongInMemory]], damage: Damage, *, seed: int) -> None:
         self.sources, self.damage, self.seed = sources, damage, seed
 
     def __len__(self) -> int:
         return len(self.sources)
 
     def __getitem__(self, i: int) -> Item:
-        source = self.sources[i]
-        name = source.stem if isinstance(source, Path) else source.name
+        name, _ = self.sources[i]
         try:
             wave, sample_rate = self.truth(i)
         except ValueError as error:
@@ -65,11 +65,11 @@ class DamagedRecordings(Dataset[Item]):
 
     def truth(self, i: int) -> tuple[Float[Tensor, "1 c t"], int]:
         """The recording before the damage, and its sample rate."""
-        source = self.sources[i]
+        _, source = self.sources[i]
         if isinstance(source, Path):
             wave, sample_rate = read_audio(source)
             return wave[None], sample_rate
         return source.read("mixture", 0.0, source.seconds, source.sample_rate, 1)[None], source.sample_rate
 
     def batch_key(self, i: int) -> Hashable:
-        return i if isinstance(self.sources[i], Path) else "generated"
+        return i if isinstance(self.sources[i][1], Path) else "generated"

@@ -105,6 +105,14 @@ def test_a_folder_of_ones_own(tmp_path):
     assert "not a picture" in found["c"]["errors"]["c"]
 
 
+def test_pictures_of_one_name_in_two_folders_are_two_items(tmp_path):
+    for folder in ("one", "two"):
+        write_picture(tmp_path / folder / "a.png", Picture(torch.full((1, 20, 30), 0.5)))
+    found = items(partial(noisy, sigma=0.1), root=str(tmp_path))
+    assert list(found) == ["one/a", "two/a"]
+    assert not torch.equal(found["one/a"]["inputs"]["image"], found["two/a"]["inputs"]["image"])
+
+
 def made(batch_size=1, seed=0):
     make = {"disk": partial(scene, shapes=partial(disks, size=32)), "grain": partial(textured, texture=grain, size=32)}
     data = Scored(partial(Drawings, make, count=2, seed=seed), batch_size=batch_size)
