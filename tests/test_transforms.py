@@ -88,6 +88,7 @@ def seeded():
     return torch.Generator().manual_seed(0)
 
 
+@functools.cache
 def same(make):
     """What `make` gives from the same random numbers each time."""
     with torch.random.fork_rng():
@@ -169,12 +170,16 @@ NO_DERIVATIVE = {  # what gives no tensor that depends smoothly on one, or is ma
     "hole_from_color", "fill", "noise_level", "sure_weight", "discrepancy_weight", "least_correlated", "sobolev",
     "gabor", "median", "peaks", "pairs", "unpack", "evidence", "fingerprint", "fingerprint_stream", "recognise",
     "setlist", "gathered", "distinct_frames", "nmf_split", "separate", "separate_components", "separate_nmf",
-    "iterate", "implicit", "conjugate_gradient",
+    "assign", "iterate", "implicit", "conjugate_gradient",
 }  # fmt: skip
 ROOMS = [tavtorch, restoration, patches, splitting, contours, separation, recognition]
 
-TOLERANCE = {"segment": 0.15}  # the gradient of the last 20 rounds, see `evolve`
-RANDOM = {"inpaint_patches"}  # draws numbers: vmap refuses it
+TOLERANCE = {
+    "segment": 0.3,  # the gradient of the last 20 rounds, see `evolve`
+    "separate_voice": 1e-3,  # medians change within the step of the differences
+    "nmf": 2e-3,
+}
+RANDOM = {"inpaint_patches", "nmf"}  # draws numbers: vmap refuses it
 FIRST_ONLY = {
     "rof", "rof, weight", "rof, huber", "inpaint_tv", "inpaint_tv, exact", "split_rof", "split_hilbert", "split_l1",
     "split_meyer", "gvf_force", "ggvf_force", "evolve", "segment", "nmf",

@@ -54,3 +54,8 @@ def spread_weight(weight: float | Tensor, image: Tensor) -> Tensor:
     if not holds((spread >= 0) & spread.isfinite()):
         raise ValueError("weight: expected finite numbers >= 0; more is smoother, 0 leaves the image as it is.")
     return spread if spread.dim() == 4 else spread.expand(b).reshape(b, 1, 1, 1)
+
+
+def full_precision(u: Tensor) -> Tensor:
+    """`u` in float32 if it is in half precision, else unchanged: ops compute in this and give the input's type back."""
+    return u.float() if u.dtype in (torch.float16, torch.bfloat16) else u

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from tavtorch.image.check import check_image
+from tavtorch.image.check import check_image, full_precision
 
 Edges = Callable[[Tensor], Tensor]
 """From an image `(b, c, h, w)` to `f`, `(b, 1, h, w)`, large on edges."""
@@ -75,11 +75,6 @@ def blur(image: Float[Tensor, "b c h w"], sigma: float) -> Float[Tensor, "b c h 
         for k in range(1, reach + 1):
             image = image + kernel[k] * (u.narrow(axis, reach - k, n) + u.narrow(axis, reach + k, n))
     return image
-
-
-def full_precision(u: Tensor) -> Tensor:
-    """`u` in float32 if it is in half precision, else unchanged."""
-    return u.float() if u.dtype in (torch.float16, torch.bfloat16) else u
 
 
 def central(u: Tensor) -> Tensor:

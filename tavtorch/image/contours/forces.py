@@ -4,8 +4,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from tavtorch.image.check import check_image
-from tavtorch.image.contours.edges import Edges, blur, central, edge_map, full_precision
+from tavtorch.derivative import holds
+from tavtorch.image.check import check_image, full_precision
+from tavtorch.image.contours.edges import Edges, blur, central, edge_map
 from tavtorch.image.grid import laplacian
 from tavtorch.image.multigrid import v_cycle
 from tavtorch.solve import Solution, Stop, conjugate_gradient
@@ -76,7 +77,7 @@ def gvf_force(
     """
     check_image(image)
     mu = torch.as_tensor(smoothness, dtype=full_precision(image).dtype, device=image.device)
-    if mu.shape not in {(), (len(image),)} or not bool((mu > 0).all() & mu.isfinite().all()):
+    if mu.shape not in {(), (len(image),)} or not holds((mu > 0) & mu.isfinite()):
         raise ValueError(f"smoothness: expected a number > 0, or one an image ({len(image)},), got {smoothness}.")
     slope = _edge_slope(image, edges)
     found = _diffuse(slope, slope.square().sum(1, keepdim=True), mu.reshape(-1, 1, 1, 1), stop)

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from tavtorch.derivative import holds
 from tavtorch.image.contours.polygons import area
 from tavtorch.image.grid import sample
 
@@ -34,7 +35,7 @@ def semi_implicit_step(
     b, m, n, _ = contours.shape
     smooth, step_lengths = _smoother(contours, elasticity, rigidity, step, ends)
     pressure = _weight("balloon", balloon, contours, least=-math.inf)
-    has_pressure = bool(pressure.any())
+    has_pressure = not holds(pressure == 0)
     corner = contours.new_zeros(2)
     opposite = contours.new_tensor([field.shape[-1] - 1, field.shape[-2] - 1])
 
@@ -102,7 +103,7 @@ def _weight(name: str, value: Weight, contours: Tensor, least: float = 0.0) -> T
     """`value` as `(1, 1, 1)` or `(b m, 1, 1)`; raise unless it has a shape of `Weight`, is finite and >= `least`."""
     b, m = contours.shape[:2]
     weight = torch.as_tensor(value, dtype=contours.dtype, device=contours.device)
-    if weight.shape not in {(), (b,), (b, m)} or not bool((weight >= least).all() & weight.isfinite().all()):
+    if weight.shape not in {(), (b,), (b, m)} or not holds((weight >= least) & weight.isfinite()):
         bound = f", each at least {least:g}" if math.isfinite(least) else ""
         expected = f"a finite number, one an image ({b},), or one a contour {(b, m)}{bound}"
         raise ValueError(f"{name}: expected {expected}, got {value}.")

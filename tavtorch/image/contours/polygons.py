@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
+from tavtorch.derivative import holds
+
 
 def circle(
     center: Shaped[Tensor, "*b 2"] | Sequence[float], radius: float | Float[Tensor, "..."], n: int
@@ -30,7 +32,7 @@ def circle(
     if center.shape[-1:] != (2,):
         raise ValueError(f"center: expected (x, y) in pixels, (..., 2), got shape {tuple(center.shape)}.")
     radius = torch.as_tensor(radius, dtype=center.dtype, device=center.device)
-    if not bool(((radius > 0) & radius.isfinite()).all()):
+    if not holds((radius > 0) & radius.isfinite()):
         raise ValueError(f"radius: expected a finite number of pixels > 0, got {radius}.")
     angle = torch.arange(n, dtype=center.dtype, device=center.device) * (2 * math.pi / n)
     return center.unsqueeze(-2) + radius[..., None, None] * torch.stack((angle.cos(), angle.sin()), dim=-1)
@@ -71,10 +73,10 @@ def fill(points: Float[Tensor, "*b n 2"], size: tuple[int, int]) -> Bool[Tensor,
     column = crossing.ceil().clamp(0, w).long()  # the first pixel at or to the right of the crossing
 
     # Changes of the winding number, at the crossings, then their sums along the rows.
-    winding = torch.zeros(*contours.shape[:2], h, w + 1, dtype=torch.int32, device=points.device)
+    changes = torch.zeros(*contours.shape[:2], h * (w + 1), dtype=torch.int32, device=points.device)
     index = row.long() * (w + 1) + column
-    winding.flatten(2).scatter_add_(2, index.flatten(2), turn.int().flatten(2))
-    return winding[..., :w].cumsum(-1) != 0
+    changes = changes.scatter_add(2, index.flatten(2), turn.int().flatten(2))
+    return changes.unflatten(2, (h, w + 1))[..., :w].cumsum(-1) != 0
 
 
 def soft_fill(points: Float[Tensor, "*b n 2"], size: tuple[int, int], *, width: float = 1.0) -> Float[Tensor, "*m h w"]:
@@ -149,5 +151,5 @@ def check_points(points: Tensor) -> None:
         raise ValueError(f"points: expected at least 3 a contour, got {points.shape[-2]}; see circle.")
     if not points.is_floating_point():
         raise ValueError(f"points: expected floating point, got {points.dtype}; call points.float().")
-    if not bool(points.isfinite().all()):
+    if not holds(points.isfinite()):
         raise ValueError("points: some are NaN or infinite; leave such contours out.")

@@ -1,14 +1,15 @@
 """Active contours (snakes): polygons that move to the edges of an image, many at once."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from tavtorch.image.check import check_image
-from tavtorch.image.contours.edges import full_precision
+from tavtorch.derivative import holds, without_derivatives
+from tavtorch.image.check import check_image, full_precision
 from tavtorch.image.contours.forces import gvf_force
 from tavtorch.image.contours.motion import Weight, normals, semi_implicit_step, unit_directions
 from tavtorch.image.contours.polygons import area, check_points, equidistant, many
@@ -103,7 +104,7 @@ def evolve(
         return equidistant(x, closed=closed) if resample else x
 
     # Without a record of the steps, unless the gradient is that of all of them.
-    with torch.set_grad_enabled(torch.is_grad_enabled() and adjoint is None):
+    with nullcontext() if adjoint is None else without_derivatives():
         found, collapsed = _move_to_rest(contours.flatten(0, 1), move, closed, resample, stop or AT_REST, record)
     x = found.value if adjoint is None else implicit(one_round, found.value, stop=adjoint)
 
@@ -227,11 +228,11 @@ def _check(points: Tensor, field: Tensor, step: float, ends: str, resample: int)
             f"field: expected ({len(points)}, 2, h, w) in {dtype} as the points are, got "
             f"{tuple(field.shape)} in {field.dtype}; see gvf_force."
         )
-    if not bool(field.isfinite().all()):
+    if not holds(field.isfinite()):
         raise ValueError("field: some values are NaN or infinite; fill the image that it was made from first.")
 
     # The points: inside the image, up to half a pixel beyond its outer pixel centres.
     size = points.new_tensor([field.shape[-1], field.shape[-2]])
-    if not bool(((points > -0.5) & (points < size - 0.5)).all()):
+    if not holds((points > -0.5) & (points < size - 0.5)):
         w, h = size.long().tolist()
         raise ValueError(f"points: some are outside the image of {w} x {h} pixels; clamp them or start smaller.")

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Shaped
 from torch import Generator, Tensor
 
-from tavtorch.image.check import check_hole, check_image
+from tavtorch.image.check import check_hole, check_image, full_precision
 from tavtorch.image.patches.greedy import fill_greedily
 from tavtorch.image.patches.multiscale import fill_multiscale
 from tavtorch.image.patches.nearest import list_patches
@@ -110,7 +110,7 @@ def _fill_by_width(known: Tensor, hole: Tensor, fill_by_copies: Callable[[Tensor
     is_thin = dilated(~hole, THIN).flatten(1).all(1)
     is_wide = ~is_thin[:, None, None, None]
     with torch.autocast(known.device.type, enabled=False):
-        smooth = inpaint_harmonic(_full_precision(known), hole & ~is_wide, order=2)
+        smooth = inpaint_harmonic(full_precision(known), hole & ~is_wide, order=2)
     smooth = smooth._replace(value=smooth.value.to(known.dtype))
     if bool(is_thin.all()):
         return smooth
@@ -130,7 +130,7 @@ def _fill_by_copies(
     """`known`, which is 0 in the hole, with copies there. `fill` sees it centred, so that 0 is its mean."""
     usable = ~(hole | exclude)
     _check_sources(hole, usable, size)
-    image = _full_precision(known.detach())
+    image = full_precision(known.detach())
     mean = image.sum((2, 3), keepdim=True) / (~hole).sum((2, 3), keepdim=True)
     centred = torch.where(hole, 0, image - mean)
     seed = int(torch.randint(2**62, (), generator=generator, device=generator.device if generator else None))
@@ -160,8 +160,3 @@ def _check_sources(hole: Tensor, usable: Tensor, size: int) -> None:
         raise ValueError(
             f"hole: leaves no whole patch of {size} x {size} pixels to copy from; lower size or exclude less."
         )
-
-
-def _full_precision(image: Tensor) -> Tensor:
-    """`image` in float32 if it is in half precision, else unchanged."""
-    return image.to(torch.promote_types(image.dtype, torch.float32))

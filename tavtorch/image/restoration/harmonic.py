@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from tavtorch.image.check import check_hole, check_image
+from tavtorch.image.check import check_hole, check_image, full_precision
 from tavtorch.image.fields import mean_of
 from tavtorch.image.grid import laplacian
 from tavtorch.image.multigrid import v_cycle
@@ -50,6 +50,7 @@ def inpaint_harmonic(
     if order not in (1, 2):
         raise ValueError(f"order: expected 1 (harmonic) or 2 (biharmonic), got {order}.")
     check_hole(hole, image)
+    dtype, image = image.dtype, full_precision(image)
     known = torch.where(hole, 0, image)
     check_image(known)
     offset = mean_of(known.detach(), hole)
@@ -69,4 +70,4 @@ def inpaint_harmonic(
 
     stop = stop or Stop(tol=1e-6, max_iter=200, every=1)
     found = conjugate_gradient(operator, -operator(known), precondition=precondition, stop=stop)
-    return found._replace(value=torch.where(hole, found.value + offset, image))
+    return found._replace(value=torch.where(hole, found.value + offset, image).to(dtype))

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from tavtorch.image.check import check_coupling, check_hole, check_image, check_init, spread_weight
+from tavtorch.image.check import check_coupling, check_hole, check_image, check_init, full_precision, spread_weight
 from tavtorch.image.fields import Coupling, mean_of_four, offset_of
 from tavtorch.image.grid import gradient
 from tavtorch.image.restoration.primal_dual import Problem, minimise
@@ -59,6 +59,7 @@ def inpaint_tv(
     check_coupling(coupling)
     if init is not None:
         check_init(init, image)
+    dtype, image = image.dtype, full_precision(image)
     weight = spread_weight(weight, image)
     offset = offset_of(image.detach(), hole)
     f = image.detach() - offset
@@ -73,9 +74,9 @@ def inpaint_tv(
 
     step = 12 * (weight.detach().amax((-2, -1), keepdim=True) / span).clamp(max=1).nan_to_num(1)
     problem = Problem(image - offset, weight, trust, low, high, step, step, coupling)
-    start = torch.where(hole, fill(f, ~hole) if init is None else init.detach() - offset, f)
+    start = torch.where(hole, fill(f, ~hole) if init is None else full_precision(init.detach()) - offset, f)
     found = minimise(problem, start, torch.zeros_like(gradient(start)), stop or Stop())
-    return found._replace(value=torch.where(trust.isinf(), image, found.value + offset))
+    return found._replace(value=torch.where(trust.isinf(), image, found.value + offset).to(dtype))
 
 
 def hole_from_color(

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tavtorch.derivative import without_derivatives
-from tavtorch.image.check import check_coupling, check_image, check_init, spread_weight
+from tavtorch.image.check import check_coupling, check_image, check_init, full_precision, spread_weight
 from tavtorch.image.fields import Coupling, capped, flow, length, mean_of, mean_of_four, offset_of
 from tavtorch.image.grid import divergence, gradient
 from tavtorch.image.restoration.primal_dual import Problem, minimise, project, solve
@@ -77,17 +77,19 @@ def rof(
     """
     check_image(image)
     check_coupling(coupling)
+    if init is not None:
+        check_init(init, image)
     if not (huber >= 0 and math.isfinite(huber)):
         raise ValueError(f"huber: expected a finite number >= 0 in the unit of the image, got {huber}.")
+    dtype, image = image.dtype, full_precision(image)
     offset = offset_of(image.detach())
     problem, p = pose(image - offset, spread_weight(weight, image), coupling, huber)
     u = problem.f.detach() + divergence(p)
     if init is not None:
-        check_init(init, image)
-        u = init.detach() - offset
+        u = full_precision(init.detach()) - offset
         p = project(1e4 * gradient(u), problem, 1e4)  # λ ∇u / max(|∇u|, α)
     found = minimise(problem, u, p, stop or Stop())
-    return found._replace(value=found.value + offset)
+    return found._replace(value=(found.value + offset).to(dtype))
 
 
 def pose(f: Tensor, weight: Tensor, coupling: Coupling, huber: float = 0.0) -> tuple[Problem, Tensor]:

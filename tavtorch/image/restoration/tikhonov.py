@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tavtorch.derivative import holds
-from tavtorch.image.check import check_image, spread_weight
+from tavtorch.image.check import check_image, full_precision, spread_weight
 from tavtorch.image.grid import cosine_transform, divergence, gradient, inverse_cosine_transform, laplacian_eigenvalues
 from tavtorch.solve import Stop, conjugate_gradient
 
@@ -19,8 +19,8 @@ def tikhonov(image: Float[Tensor, "b c h w"], weight: float | Float[Tensor, "...
         min_u  ½ |u - f|² + ½ Σ_i λ_i |∇u|_i²        solved by        u - div (λ ∇u) = f
 
     For one λ an image the cosine transform diagonalises the system: every frequency is divided by `1 + λ e`, `e` that
-    of minus the Laplacian. For a map, conjugate gradients, preconditioned by that filter at the mean weight, iterate down
-    to the rounding of the type. Gradients in `image` and `weight` are exact, at the cost of one more solution.
+    of minus the Laplacian. For a map, conjugate gradients, preconditioned by that filter at the mean weight, iterate
+    down to the rounding of the type. Gradients in `image` and `weight` are exact, at the cost of one more solution.
 
     Args:
         image: `f`, `(b, c, h, w)`.
@@ -37,9 +37,10 @@ def tikhonov(image: Float[Tensor, "b c h w"], weight: float | Float[Tensor, "...
     tensor([[[[1., 2.]]]])
     """
     check_image(image)
+    dtype, image = image.dtype, full_precision(image)
     spread = spread_weight(weight, image)
     if spread.shape[-2:] != image.shape[-2:]:
-        return _filter(image, spread)
+        return _filter(image, spread).to(dtype)
     mean = spread.detach().mean((-2, -1), keepdim=True)
     found = conjugate_gradient(
         lambda u: u - divergence(spread[:, :, None] * gradient(u)),
@@ -52,7 +53,7 @@ def tikhonov(image: Float[Tensor, "b c h w"], weight: float | Float[Tensor, "...
             "weight: the map spans too many orders of magnitude for the system to be solved, residual "
             f"{found.gap.max():.1g}; raise its small values or lower its large ones."
         )
-    return found.value
+    return found.value.to(dtype)
 
 
 def _filter(image: Tensor, weight: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tavtorch.derivative import derivative_wanted, holds, with_derivative, without_derivatives
-from tavtorch.image.check import check_coupling, check_image, spread_weight
+from tavtorch.image.check import check_coupling, check_image, full_precision, spread_weight
 from tavtorch.image.fields import Coupling, Projection, ProjectionDerivative, inner, length, offset_of, total
 from tavtorch.image.grid import (
     cosine_frequencies,
@@ -63,11 +63,13 @@ def split_hilbert(
     """
     check_image(image)
     check_coupling(coupling)
+    dtype, image = image.dtype, full_precision(image)
     weight, costs = spread_weight(weight, image), _kernel(sobolev if kernel is None else kernel, image)
     offset = offset_of(image.detach())
     solution = _minimise(image - offset, weight, costs, coupling, stop or Stop())
     structure = solution.value + offset
-    return Split(structure, image - structure, solution._replace(value=structure))
+    structure, texture = structure.to(dtype), (image - structure).to(dtype)
+    return Split(structure, texture, solution._replace(value=structure))
 
 
 def sobolev(frequencies: Float[Tensor, "2 *n"], *, floor: float = 0.05) -> Float[Tensor, "*n"]:

@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tavtorch.derivative import without_derivatives
-from tavtorch.image.check import check_coupling, check_image, spread_weight
+from tavtorch.image.check import check_coupling, check_image, full_precision, spread_weight
 from tavtorch.image.fields import Coupling, capped, flow
 from tavtorch.image.restoration.primal_dual import Problem, minimise
 from tavtorch.image.splitting.split import Split
@@ -44,11 +44,13 @@ def split_l1(
     """
     check_image(image)
     check_coupling(coupling)
+    dtype, image = image.dtype, full_precision(image)
     offset = image.detach().flatten(2).median(2).values[..., None, None]
     problem, u, p = _pose(image - offset, spread_weight(weight, image), coupling)
     solution = minimise(problem, u, p, stop or Stop())
     structure = torch.where(solution.value == problem.f, image, solution.value + offset)
-    return Split(structure, image - structure, solution._replace(value=structure))
+    structure, texture = structure.to(dtype), (image - structure).to(dtype)
+    return Split(structure, texture, solution._replace(value=structure))
 
 
 def _pose(f: Tensor, weight: Tensor, coupling: Coupling) -> tuple[Problem, Tensor, Tensor]:

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tavtorch.derivative import derivative_wanted, with_derivative, without_derivatives
-from tavtorch.image.check import check_coupling, check_image, spread_weight
+from tavtorch.image.check import check_coupling, check_image, full_precision, spread_weight
 from tavtorch.image.fields import (
     Coupling,
     Projection,
@@ -68,10 +68,12 @@ def split_meyer(
     """
     check_image(image)
     check_coupling(coupling)
+    dtype, image = image.dtype, full_precision(image)
     offset = offset_of(image.detach())
     solution = _minimise(image - offset, spread_weight(weight, image), coupling, stop or Stop())
     structure = solution.value + offset
-    return Split(structure, image - structure, solution._replace(value=structure))
+    structure, texture = structure.to(dtype), (image - structure).to(dtype)
+    return Split(structure, texture, solution._replace(value=structure))
 
 
 def _minimise(f: Tensor, weight: Tensor, coupling: Coupling, stop: Stop) -> Solution:

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tavtorch.derivative import holds
-from tavtorch.image.check import check_image
+from tavtorch.image.check import check_image, full_precision
 from tavtorch.image.fields import Coupling
 from tavtorch.image.grid import fourier_frequencies
 from tavtorch.image.restoration.rof import rof
@@ -53,6 +53,7 @@ def split_fourier(
     tensor([0.5000])
     """
     check_image(image)
+    dtype, image = image.dtype, full_precision(image)
     cutoff = torch.as_tensor(cutoff, dtype=image.dtype, device=image.device)
     if cutoff.shape not in {(), (len(image),)} or not holds(cutoff >= 0):
         raise ValueError(f"cutoff: expected numbers >= 0 in cycles a pixel, one or one an image, got {cutoff}.")
@@ -62,7 +63,8 @@ def split_fourier(
     mask = _within(frequencies.norm(dim=0), cutoff.reshape(-1, 1, 1, 1), softness)
     if direction is not None:
         mask = mask * _towards(frequencies, direction, width)
-    return filtered(image, mask)
+    parts = filtered(image, mask)
+    return Split(parts.structure.to(dtype), parts.texture.to(dtype))
 
 
 def filtered(image: Float[Tensor, "b c h w"], mask: Float[Tensor, "*b f k"]) -> Split:
