@@ -24,6 +24,7 @@ _PATIENCE = 4096  # packets between the place that a seek finds and the anchor
 _FORMATS = (  # none that names other files or addresses, as playlists do
     "aac,ac3,aiff,amr,ape,asf,au,avi,caf,dts,eac3,flac,flv,matroska,mov,mp3,mpc,mpc8,mpeg,mpegts,ogg,rm,tta,w64,wav,wv"
 )
+_UNITS, _TICK = (600, 1000), Fraction(1, 600)  # per second: MP4 often rounds durations to such; s: the rounding
 _SLACK = Fraction(1, 10)  # s between the duration that a header tells, often rounded or with the delay, and the frames
 
 
@@ -150,20 +151,17 @@ def _decoded(
     if anchor and part.raw and anchor.key[1] is not None:
         offset = anchor.key[1]
     with _opened(path, offset, part.stop) as (container, stream):
-        if anchor and not part.raw:
-            if anchor.key[0] is None:
-                return
-            container.seek(anchor.key[0], stream=stream)
+        if anchor and not part.raw and anchor.key[0] is None:
+            return
         promised, frames, rate = _promised(container, stream, part), 0, 0
         padded = part.raw or container.format.name.startswith("mov")
-        for packet in container.demux(stream):
-            blocks = []
-            for frame in _frames(path, packet, frames):
-                blocks.append(_samples(frame))
-                rate = frame.sample_rate
-            block = np.concatenate(blocks, 1) if blocks else np.zeros((0, 0), np.float32)
+        tick = 0 if part.raw or (promised and 1 not in ((promised * unit).denominator for unit in _UNITS)) else _TICK
+        for packet, decoded in _demuxed(path, container, stream, None if part.raw else anchor):
+            rate = decoded[-1].sample_rate if decoded else rate
+            block = np.concatenate([_samples(frame) for frame in decoded] or [np.zeros((0, 0), np.float32)], 1)
             if promised and padded and not anchor:
-                block = block[:, : max(round(promised * rate) - frames, 0)]
+                long = round(packet.duration * packet.time_base * rate) if packet.duration else block.shape[1]
+                block = block[:, : max(min(long, round((promised + tick) * rate) - frames), 0)]
             frames += block.shape[1]
             place = None if packet.pos is None else packet.pos + offset
             yield (None if part.raw else packet.pts, place), block, rate
@@ -184,25 +182,28 @@ def _promised(container: Any, stream: Any, part: Part) -> Fraction | None:
     return Fraction(container.duration, av.time_base) if container.duration and len(container.streams) == 1 else None
 
 
-def _frames(path: Path, packet: Any, before: int) -> list[AudioFrame]:
+def _demuxed(path: Path, container: Any, stream: Any, anchor: Anchor | None) -> Iterator[tuple[Any, list[AudioFrame]]]:
+    """The packets of a stream and what each is decoded to, from near an anchor on if there is one."""
     try:
-        return packet.decode()
+        if anchor:
+            container.seek(anchor.key[0], stream=stream)
+        for packet in container.demux(stream):
+            yield packet, packet.decode()
     except av.error.FFmpegError as error:
         raise ValueError(
-            f"{path}: the recording is cut short or damaged after frame {before} ({error.strerror}). "
-            "Copy or convert it again from its source."
+            f"{path}: the recording is cut short or damaged ({error.strerror}). Copy it again from its source."
         ) from error
 
 
 def _samples(frame: AudioFrame) -> NDArray[np.float32]:
     """`(c, t)`; integers as a share of the largest."""
-    array = frame.to_ndarray()
+    array: NDArray[Any] = frame.to_ndarray()
     if not frame.format.is_planar:
         array = array.reshape(-1, frame.layout.nb_channels).T
     if array.dtype == np.uint8:
         return (array.astype(np.float32) - 128) / 128
-    scale = 1.0 / -np.iinfo(array.dtype).min if array.dtype.kind == "i" else 1.0
-    return array.astype(np.float32) * np.float32(scale)
+    scaled: NDArray[np.float32] = array.astype(np.float32)
+    return scaled / np.float32(2.0 ** (8 * array.dtype.itemsize - 1)) if array.dtype.kind == "i" else scaled
 
 
 def _checked(path: Path, form: tuple[int, int] | None, block: NDArray[np.float32], rate: int) -> tuple[int, int] | None:
@@ -223,14 +224,16 @@ def _opened(path: Path, start: int, stop: int) -> Iterator[tuple[Any, Any]]:
     """Some bytes of a file as a container, and its first stream of sound."""
     with path.open("rb") as file:
         try:
-            container = av.open(Window(file, start, stop), options={"format_whitelist": _FORMATS})
+            given: dict[str, Any] = {"options": {"format_whitelist": _FORMATS}, "metadata_errors": "replace"}
+            container = av.open(Window(file, start, stop), **given)
         except (av.error.FFmpegError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or error
             raise ValueError(f"{path}: not a recording that can be read ({reason}); convert it to WAV.") from error
         with container:
-            if not container.streams.audio:
-                raise ValueError(f"{path}: not a recording that can be read: it holds no sound.")
-            stream = container.streams.audio[0]
+            streams = [stream for stream in container.streams.audio if stream.codec_context]
+            if not streams:
+                raise ValueError(f"{path}: not a recording that can be read: it holds no sound of a known kind.")
+            stream = streams[0]
             stream.codec_context.thread_count = 1
             yield container, stream
 
@@ -247,7 +250,7 @@ class Window:
 
     def seek(self, offset: int, whence: int = 0) -> int:
         base = (self.start, self.file.tell(), self.stop)[whence]
-        return self.file.seek(max(base + offset, self.start)) - self.start
+        return self.file.seek(min(max(base + offset, self.start), self.stop)) - self.start
 
     def tell(self) -> int:
         return self.file.tell() - self.start

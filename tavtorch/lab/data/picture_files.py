@@ -57,7 +57,9 @@ def read_picture(path: str | Path) -> Picture:
         raise ValueError(f"{path}: some pixels are NaN or infinite. Export the picture again.")
     colours = 3 if len(image) > 2 else 1
     alpha = image[colours:] if len(image) > colours else None
-    return Picture(image[:colours].expand(3 if raw.about.mode == "LA" else -1, -1, -1), alpha, levels, raw.about)
+    if len(image) == 2:  # grey and opacity
+        return Picture(image[:1].expand(3, -1, -1), alpha, levels, raw.about._replace(mode="LA"))
+    return Picture(image[:colours], alpha, levels, raw.about)
 
 
 def picture_size(path: str | Path) -> Hashable:

@@ -75,10 +75,10 @@ def pixels(file: Any) -> NDArray[Any]:
 def _deep(data: bytes) -> NDArray[Any]:
     """`(h, w, c)` of a PNG of 16 bits, of which Pillow keeps 8: by ffmpeg."""
     decoder: Any = av.CodecContext.create("png", "r")
-    (frame,) = [*decoder.decode(av.Packet(data)), *decoder.decode(None)]
+    frame = [*decoder.decode(av.Packet(data)), *decoder.decode(None)][0]
     channels = {name: count for count, name in _DEEP.items()}[frame.format.name]
     plane = frame.planes[0]
-    rows = np.frombuffer(plane, ">u2").reshape(frame.height, plane.line_size // 2)
+    rows: NDArray[Any] = np.frombuffer(plane, ">u2").reshape(frame.height, plane.line_size // 2)
     return rows[:, : frame.width * channels].reshape(frame.height, frame.width, channels).astype(np.uint16)
 
 
@@ -87,7 +87,7 @@ def _about(file: Any) -> About:
     text = file.info if file.format == "GIF" else getattr(file, "text", {})  # of a PNG it may stand behind the pixels
     dpi = file.info.get("dpi")
     return About(
-        mode="LA" if file.mode in ("1", "L") and "transparency" in file.info else file.mode,
+        mode=file.mode,
         icc=None if file.mode == "CMYK" else file.info.get("icc_profile"),
         exif=_set_upright(file.info.get("exif")),
         dpi=(float(dpi[0]), float(dpi[1])) if dpi and min(dpi) > 0 else None,

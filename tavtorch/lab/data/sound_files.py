@@ -4,7 +4,7 @@ import io
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import soundfile
@@ -218,7 +218,7 @@ def _by_libsndfile(path: Path) -> Iterator[list[soundfile.SoundFile]]:
         try:
             if head == b"OggS":
                 places = [(opened.enter_context(path.open("rb")), part) for part in parts(path, "ogg")]
-                files = [soundfile.SoundFile(Window(file, part.start, part.stop)) for file, part in places]
+                files = [soundfile.SoundFile(cast(Any, Window(file, part.start, part.stop))) for file, part in places]
             else:
                 files = [soundfile.SoundFile(path)]
         except (soundfile.LibsndfileError, UnicodeDecodeError):

@@ -77,7 +77,9 @@ def tiff(numbers: NDArray[Any], about: About) -> bytes:
 
 def _page(file: tifffile.TiffFile) -> Any:
     """The picture, where there is one."""
-    meant = [page for page in file.pages if not int(page.keyframe.subfiletype) & 5]  # 1: smaller, 4: a mask
+    meant: list[Any] = [
+        page for page in file.pages if page and not int(page.keyframe.subfiletype) & 5
+    ]  # 1: smaller, 4: a mask
     page: Any = meant[0] if meant else file.pages[0]
     count = max(len(meant), file.series[0].size // max(page.keyframe.size, 1) if file.is_imagej else 1, page.imagedepth)
     if count > 1:
