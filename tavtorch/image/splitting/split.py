@@ -84,8 +84,11 @@ def split_rof(
 
     Source: Rudin, Osher & Fatemi, Physica D 60, 1992, doi:10.1016/0167-2789(92)90242-F.
     """
+    dtype, image = image.dtype, full_precision(image)
     solution = rof(image, weight, coupling=coupling, stop=stop)
-    return Split(solution.value, image - solution.value, solution)
+    texture = image - solution.value
+    solution = solution._replace(value=solution.value.to(dtype))
+    return Split(solution.value, texture.to(dtype), solution)
 
 
 def least_correlated(
