@@ -1,6 +1,7 @@
 """Files with bytes flipped or cut off: a value or a `ValueError`, no other exception, no hang, memory bounded."""
 
 import random
+import resource
 import signal
 
 import pytest
@@ -49,8 +50,10 @@ def test_a_value_or_a_reason(tmp_path, name, count):
     path = tmp_path / f"file.{suffix}"
     maker(path)
     data = path.read_bytes()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for seed in range(count):
         path.write_bytes(damaged(data, random.Random(seed)))
         signal.alarm(SECONDS)  # ends the process: a decoder that hangs does not come back to Python
         tried(path, seed)
         signal.alarm(0)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**20  # kB

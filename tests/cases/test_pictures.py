@@ -10,7 +10,7 @@ import tifffile
 import torch
 from PIL import Image, PngImagePlugin
 
-from tavtorch.lab.data.files import PICTURES, About, Picture, picture_size, read_picture, write_picture
+from tavtorch.lab.data.files import PICTURES, About, Picture, picture_size, read_mask, read_picture, write_picture
 
 random = np.random.default_rng(0)
 RGB = random.integers(0, 256, (6, 5, 3), np.uint8)
@@ -194,6 +194,34 @@ def test_refused_with_its_reason(make, name):
     with pytest.raises(ValueError, match=message):
         read_picture(path)
     picture_size(path)
+
+
+HOLE = np.zeros((6, 5, 1), bool)
+HOLE[2:4, 1:3] = True
+BLUE = np.concatenate((0 * HOLE, 0 * HOLE, HOLE), -1).astype(np.uint8) * 255
+MASKS = {  # a name: (suffix, maker)
+    "white": ("png", pillow(HOLE.astype(np.uint8) * 255)),
+    "1 bit": ("png", pillow(HOLE)),
+    "the numbers 0 and 1": ("png", pillow(HOLE.astype(np.uint8))),
+    "the numbers 0 and 1 of 16 bits": ("png", png(HOLE, 0, 16)),
+    "the numbers 0 and 1 in int32": ("tif", tiff(HOLE.astype(np.int32))),
+    "the numbers 0 and 1 in float32": ("tif", tiff(HOLE.astype(np.float32))),
+    "0 and 255 in float32": ("tif", tiff(HOLE * np.float32(255))),
+    "blue": ("png", pillow(BLUE)),
+    "blue, opaque": ("png", png(np.concatenate((BLUE, np.full_like(GREY, 255)), -1), 6, 8)),
+    "blue on a transparent layer": ("png", png(np.concatenate((BLUE, HOLE * 255), -1), 6, 8)),
+    "white everywhere on a transparent layer": ("png", png(np.concatenate((0 * RGB + 255, HOLE * 255), -1), 6, 8)),
+}
+
+
+@pytest.mark.parametrize("name", MASKS)
+def test_what_a_mask_marks(make, name):
+    np.testing.assert_array_equal(read_mask(make(*MASKS[name])).movedim(0, -1).numpy(), HOLE)
+
+
+def test_a_mask_that_marks_nothing(make):
+    with pytest.raises(ValueError, match="picture.png: the mask marks no pixel"):
+        read_mask(make("png", pillow(0 * GREY)))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

@@ -1,10 +1,13 @@
 """Results appear whole or not at all."""
 
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+_LONGEST = 240  # bytes of a name that leave room for the number of the process: file systems allow 255
 
 
 @contextmanager
@@ -14,7 +17,10 @@ def whole(path: Path) -> Iterator[Path]:
     Whoever looks at `path` sees nothing or all of it, also where the program is killed in between.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{os.getpid()}.{path.name}")
+    name = path.name
+    if len(os.fsencode(name)) > _LONGEST:
+        name = hashlib.sha256(os.fsencode(name)).hexdigest() + path.suffix[:20]
+    part = path.with_name(f".{os.getpid()}.{name}")
     try:
         yield part
         if path.is_dir():

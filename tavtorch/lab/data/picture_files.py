@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -60,6 +60,24 @@ def read_picture(path: str | Path) -> Picture:
     if len(image) == 2:  # grey and opacity
         return Picture(image[:1].expand(3, -1, -1), alpha, levels, raw.about._replace(mode="LA"))
     return Picture(image[:colours], alpha, levels, raw.about)
+
+
+def read_mask(path: str | Path) -> Bool[Tensor, "1 h w"]:
+    """Read which pixels a picture marks: those of any colour lighter than the middle, where it is not transparent.
+
+    A picture of the numbers 0 and 1 alone marks the ones, whatever its depth.
+
+    Raises:
+        ValueError: as `read_picture` does, or no pixel is marked.
+    """
+    image, alpha, levels, _ = read_picture(path)
+    value = image.amax(0, keepdim=True)
+    marked = value > (0 if bool(value.mul(levels or 1).round().le(1).all()) else 0.5 if levels else 0.5 * value.max())
+    if alpha is not None:
+        marked &= alpha > 0.5
+    if not bool(marked.any()):
+        raise ValueError(f"{path}: the mask marks no pixel. Paint what is missing white on black, and opaque.")
+    return marked
 
 
 def picture_size(path: str | Path) -> Hashable:

@@ -1,7 +1,9 @@
 """TIFF in and out, by tifffile: planes, signs, depths, opacity, pages, compression and tags."""
 
 import io
-from collections.abc import Hashable
+import logging
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ _KEPT = {269, 271, 272, 285, 306, 315, 316, 700, 33432, 33550, 33723, 33922, 342
 _KEPT |= {42112, 42113}
 _READ = (1, 8, 32946, 34925)  # compressions that tifffile reads alone: none, deflate twice, LZMA
 _WRITTEN = {"NONE": None, "LZMA": "lzma"}  # compressions that tifffile writes beside deflate
+_RATIO = 2**15  # bytes of pixels by bytes of the file: that of an empty page in CCITT's group 4
 PALETTE = PHOTOMETRIC.PALETTE
 _COLOURS = {
     PHOTOMETRIC.MINISWHITE: 1,
@@ -36,14 +39,14 @@ def is_tiff(path: Path) -> bool:
 
 def read_tiff(path: Path) -> Raw:
     """The one picture in a file; smaller copies and masks beside it are left."""
-    with tifffile.TiffFile(path) as file:
+    with _opened(path) as file:
         page = _page(file)
         return Raw(*_picture(path, page), _about(page))
 
 
 def tiff_size(path: Path) -> Hashable:
     """Width, height and kind by the header."""
-    with tifffile.TiffFile(path) as file:
+    with _opened(path) as file:
         page = _page(file)
         kind = (int(page.photometric), str(page.dtype), page.extrasamples)
         return page.imagewidth, page.imagelength, kind, int(page.tags.valueof(274, 1))
@@ -86,7 +89,25 @@ def _page(file: tifffile.TiffFile) -> Any:
         raise ValueError(f"it holds {count} pages; save the one that is meant as a picture of its own")
     if page.imagewidth * page.imagelength > MOST:
         raise ValueError(f"it holds {page.imagewidth} × {page.imagelength} pixels, of which 2²⁹ are read at most")
+    if page.nbytes > _RATIO * file.filehandle.size:
+        raise ValueError(f"its header tells {page.nbytes} bytes of pixels, more than {file.filehandle.size} can hold")
     return page
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tifffile.TiffFile]:
+    """A file without tifffile's remarks, which name neither the file nor what to do."""
+    said = logging.getLogger("tifffile")
+    said.addFilter(_nothing)
+    try:
+        with tifffile.TiffFile(path) as file:
+            yield file
+    finally:
+        said.removeFilter(_nothing)
+
+
+def _nothing(record: logging.LogRecord) -> bool:
+    return False
 
 
 def _about(page: Any) -> About:

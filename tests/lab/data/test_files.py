@@ -95,16 +95,27 @@ def test_a_folder_takes_the_place_of_the_old_one(tmp_path):
     assert [path.name for path in (tmp_path / "song").iterdir()] == ["new"]
 
 
+def test_a_name_as_long_as_names_may_be(tmp_path):
+    path = tmp_path / ("a" * 251 + ".wav")
+    write_audio(path, torch.zeros(1, 10), 8000)
+    assert audio_info(path) == (8000, 1, 10)
+    assert list(tmp_path.iterdir()) == [path]
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="limits on file sizes are Unix's")
-def test_a_full_disk(tmp_path):
+@pytest.mark.parametrize("name", ["song.wav", "song.flac", "a.jpg", "a.tif"])
+def test_a_full_disk(tmp_path, name):
     """A limit on the size of files, 100 kB here, fails a write in its middle as a full disk does."""
     script = f"""
 import resource, signal, torch
-from tavtorch.lab.data.files import write_audio
+from tavtorch.lab.data.files import Picture, write_audio, write_picture
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 try:
-    write_audio({str(tmp_path / "song.wav")!r}, torch.zeros(1, 10**6), 16000)
+    if {name!r}[0] == "s":
+        write_audio({str(tmp_path / name)!r}, 0.1 * torch.randn(1, 10**6), 16000)
+    else:
+        write_picture({str(tmp_path / name)!r}, Picture(torch.rand(3, 500, 500)))
 except OSError as error:
     print("told:", error)
 """
