@@ -46,12 +46,13 @@ def check_inputs(op: Callable[..., Any], inputs: Mapping[str, Any]) -> None:
         raise InputsError(name_of(op), list(inputs), required, optional)
 
 
-def check_settings(op: Callable[..., Any], path: str = "task.op") -> None:
+def check_settings(op: Callable[..., Any] | None, path: str) -> None:
     """Raise a `ValueError` that names the setting, if a keyword of a `partial` is unknown or of another type.
 
     Args:
-        op: a `partial`, whose keywords are the settings; those that are `partial`s are checked too.
-        path: of the op in the configuration, for messages.
+        op: an op, a score, …; if it is a `partial` its keywords are the settings, and `partial`s among them are checked
+            too.
+        path: of it in the configuration, for messages.
     """
     if not isinstance(op, partial):
         return
@@ -92,7 +93,7 @@ def _parameters(op: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
 
 def _type_hints(function: Callable[..., Any]) -> dict[str, Any]:
     """Of the parameters of a function or of a class; none where a type is imported for type checkers only."""
-    sources = (function, function.__init__) if isinstance(function, type) else (function,)
+    sources = (function, function.__init__) if isinstance(function, type) else (function,)  # type: ignore[misc]
     try:
         return {name: hint for source in sources for name, hint in typing.get_type_hints(source).items()}
     except NameError:

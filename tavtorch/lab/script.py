@@ -119,12 +119,24 @@ def _message(error: Exception, config: DictConfig) -> str | None:
 
 def _message_of_setting(path: str, error: TypeError, config: DictConfig) -> str:
     """Which of the settings under `path` are not those that its `_target_` takes."""
+    path = _original(path, config)
     settings = {key: value for key, value in plain(OmegaConf.select(config, path)).items() if key[0] != "_"}
     try:
         check_settings(partial(get_object(OmegaConf.select(config, path)._target_), **settings), path)
     except ValueError as found:
         return str(found)
     return f"{path}: {error}"
+
+
+def _original(path: str, config: DictConfig) -> str:
+    """The path of what is built at `path`, if it is a reference such as `${task.op}`: that is what a user sets."""
+    keys = path.split(".")
+    for i, key in enumerate(keys):
+        parent = OmegaConf.select(config, ".".join(keys[:i])) if i else config
+        if OmegaConf.is_interpolation(parent, key):
+            reference = OmegaConf.to_container(parent, resolve=False)[key]  # type: ignore[call-overload,index]
+            return ".".join([reference[2:-1], *keys[i + 1 :]])
+    return path
 
 
 def data_choices() -> dict[str, set[str]]:

@@ -62,7 +62,8 @@ class Task(L.LightningModule):
     ) -> None:
         super().__init__()
         self.op = as_tuples(op)
-        check_settings(self.op)
+        for name, part in {"op": self.op, "score": score, "show": show, "save": save}.items():
+            check_settings(part, f"task.{name}")
         self.inference, self.loss, self.score, self.show, self.save = inference, loss, score, show, save
         self.average, self.optimizer, self.scheduler, self.seed = average, optimizer, scheduler, seed
         self.rows: list[Row] = []
