@@ -255,9 +255,9 @@ def test_what_a_compressed_file_says_of_itself(make):
 
 
 def test_a_wav_of_more_than_4_gib_is_rf64(tmp_path, monkeypatch):
-    from tavtorch.lab.data import sound_files
+    from tavtorch.lab.data import sound_writer
 
-    monkeypatch.setattr(sound_files, "_RIFF_BYTES", 1000)
+    monkeypatch.setattr(sound_writer, "_RIFF_BYTES", 1000)
     write_audio(tmp_path / "a.wav", torch.from_numpy(WAVE.T), RATE)
     assert sound_about(tmp_path / "a.wav").format == "RF64"
     assert torch.equal(read_audio(tmp_path / "a.wav")[0], torch.from_numpy(WAVE.T))

@@ -10,14 +10,14 @@ from contextlib import contextmanager
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import av
 import numpy as np
 from av.audio.frame import AudioFrame
 from numpy.typing import NDArray
 
-from tavtorch.lab.data.sound_parts import Part, must_be_whole, parts
+from tavtorch.lab.data.sound_parts import Part, Window, must_be_whole, parts
 
 _EVERY = 32  # packets from anchor to anchor: a decoder that starts at one is in its usual state at the next
 _PATIENCE = 4096  # packets between the place that a seek finds and the anchor
@@ -154,14 +154,15 @@ def _decoded(
         if anchor and not part.raw and anchor.key[0] is None:
             return
         promised, frames, rate = _promised(container, stream, part), 0, 0
-        padded = part.raw or container.format.name.startswith("mov")
-        tick = 0 if part.raw or (promised and 1 not in ((promised * unit).denominator for unit in _UNITS)) else _TICK
+        padded = promised and not anchor and (part.raw or container.format.name.startswith("mov"))
         for packet, decoded in _demuxed(path, container, stream, None if part.raw else anchor):
             rate = decoded[-1].sample_rate if decoded else rate
             block = np.concatenate([_samples(frame) for frame in decoded] or [np.zeros((0, 0), np.float32)], 1)
-            if promised and padded and not anchor:
-                long = round(packet.duration * packet.time_base * rate) if packet.duration else block.shape[1]
-                block = block[:, : max(min(long, round((promised + tick) * rate) - frames), 0)]
+            if promised and padded:
+                left = round(_rounded_up(promised, part) * rate) - frames
+                if stream.time_base * rate in (1, 2):  # a last packet of MP4 that tells how long it is
+                    left = min(left, round(packet.duration * stream.time_base * rate)) if packet.duration else left
+                block = block[:, : max(left, 0)]
             frames += block.shape[1]
             place = None if packet.pos is None else packet.pos + offset
             yield (None if part.raw else packet.pts, place), block, rate
@@ -180,6 +181,12 @@ def _promised(container: Any, stream: Any, part: Part) -> Fraction | None:
     if stream.duration:
         return Fraction(stream.duration * stream.time_base)
     return Fraction(container.duration, av.time_base) if container.duration and len(container.streams) == 1 else None
+
+
+def _rounded_up(seconds: Fraction, part: Part) -> Fraction:
+    """The duration that a header may have rounded, so that no sound is taken for padding."""
+    rounded = not part.raw and 1 in ((seconds * unit).denominator for unit in _UNITS)
+    return seconds + _TICK if rounded else seconds
 
 
 def _demuxed(path: Path, container: Any, stream: Any, anchor: Anchor | None) -> Iterator[tuple[Any, list[AudioFrame]]]:
@@ -201,7 +208,7 @@ def _samples(frame: AudioFrame) -> NDArray[np.float32]:
     if not frame.format.is_planar:
         array = array.reshape(-1, frame.layout.nb_channels).T
     if array.dtype == np.uint8:
-        return (array.astype(np.float32) - 128) / 128
+        array = (array.astype(np.float32) - 128) / 128
     scaled: NDArray[np.float32] = array.astype(np.float32)
     return scaled / np.float32(2.0 ** (8 * array.dtype.itemsize - 1)) if array.dtype.kind == "i" else scaled
 
@@ -236,21 +243,3 @@ def _opened(path: Path, start: int, stop: int) -> Iterator[tuple[Any, Any]]:
             stream = streams[0]
             stream.codec_context.thread_count = 1
             yield container, stream
-
-
-class Window:
-    """Some bytes of a file as a file of its own, for ffmpeg and libsndfile."""
-
-    def __init__(self, file: BinaryIO, start: int, stop: int) -> None:
-        self.file, self.start, self.stop = file, start, stop
-        file.seek(start)
-
-    def read(self, size: int) -> bytes:
-        return self.file.read(max(min(size, self.stop - self.file.tell()), 0))
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        base = (self.start, self.file.tell(), self.stop)[whence]
-        return self.file.seek(min(max(base + offset, self.start), self.stop)) - self.start
-
-    def tell(self) -> int:
-        return self.file.tell() - self.start

@@ -1,6 +1,7 @@
 """What the headers of PCM files promise: libsndfile reads what is there and passes over that it is too little."""
 
 from pathlib import Path
+from typing import Literal
 
 _UNKNOWN = 0xFFFF0000  # sizes from here to 2³²-1 stand for "unknown" in streamed files
 
@@ -56,7 +57,7 @@ def _samples(path: Path) -> tuple[int, int] | None:
         return None
 
 
-def _kind(head: bytes) -> tuple[str, str, int]:
+def _kind(head: bytes) -> tuple[str, Literal["little", "big"], int]:
     """The format, the order of its bytes, and the place of the first chunk."""
     if head[:4] in (b"RIFF", b"RF64", b"RIFX"):
         return "RIFF", "big" if head[:4] == b"RIFX" else "little", 12

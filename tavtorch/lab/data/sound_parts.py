@@ -6,7 +6,7 @@ Each part is decoded as a file of its own, so that its encoder's delay and paddi
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 
 class Part(NamedTuple):
@@ -20,6 +20,24 @@ class Part(NamedTuple):
     """Whether the bytes from any packet on are a recording as well, as in MP3."""
     last: int = 0
     """Of an Ogg: the frames before its last page, within which libvorbis does not seek to the frame."""
+
+
+class Window:
+    """Some bytes of a file as a file of its own, for ffmpeg and libsndfile."""
+
+    def __init__(self, file: BinaryIO, start: int, stop: int) -> None:
+        self.file, self.start, self.stop = file, start, stop
+        file.seek(start)
+
+    def read(self, size: int) -> bytes:
+        return self.file.read(max(min(size, self.stop - self.file.tell()), 0))
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        base = (self.start, self.file.tell(), self.stop)[whence]
+        return self.file.seek(min(max(base + offset, self.start), self.stop)) - self.start
+
+    def tell(self) -> int:
+        return self.file.tell() - self.start
 
 
 def parts(path: Path, container: str) -> list[Part]:

@@ -21,11 +21,12 @@ _KEPT |= {42112, 42113}
 _READ = (1, 8, 32946, 34925)  # compressions that tifffile reads alone: none, deflate twice, LZMA
 _WRITTEN = {"NONE": None, "LZMA": "lzma"}  # compressions that tifffile writes beside deflate
 _RATIO = 2**15  # bytes of pixels by bytes of the file: that of an empty page in CCITT's group 4
-PALETTE = PHOTOMETRIC.PALETTE
+_PALETTE = PHOTOMETRIC.PALETTE
+_LIGHT = (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.RGB)  # more is lighter
 _COLOURS = {
     PHOTOMETRIC.MINISWHITE: 1,
     PHOTOMETRIC.MINISBLACK: 1,
-    PALETTE: 1,
+    _PALETTE: 1,
     PHOTOMETRIC.RGB: 3,
     PHOTOMETRIC.SEPARATED: 4,
 }
@@ -80,10 +81,9 @@ def tiff(numbers: NDArray[Any], about: About) -> bytes:
 
 def _page(file: tifffile.TiffFile) -> Any:
     """The picture, where there is one."""
-    meant: list[Any] = [
-        page for page in file.pages if page and not int(page.keyframe.subfiletype) & 5
-    ]  # 1: smaller, 4: a mask
-    page: Any = meant[0] if meant else file.pages[0]
+    pages: list[Any] = list(file.pages)
+    meant = [page for page in pages if not int(page.keyframe.subfiletype) & 5]  # 1: smaller, 4: a mask
+    page: Any = meant[0] if meant else pages[0]
     count = max(len(meant), file.series[0].size // max(page.keyframe.size, 1) if file.is_imagej else 1, page.imagedepth)
     if count > 1:
         raise ValueError(f"it holds {count} pages; save the one that is meant as a picture of its own")
@@ -141,7 +141,7 @@ def _picture(path: Path, page: Any) -> tuple[NDArray[Any], int]:
     array = page.asarray().reshape(page.samplesperpixel if page.planarconfig == 2 else 1, *_shape(page))
     array = np.concatenate(list(array), -1)
     if array.dtype == bool or page.bitspersample < 8:
-        array = array.astype(np.uint8) * (255 // (2**page.bitspersample - 1)) if page.photometric != PALETTE else array
+        array = array.astype(np.uint8) * (255 // (2**page.bitspersample - 1)) if page.photometric != _PALETTE else array
     if array.dtype.kind not in "uif":
         raise ValueError(f"its numbers are of a kind, {array.dtype}, that is not read")
     count = _COLOURS[page.photometric]
@@ -154,9 +154,9 @@ def _shape(page: Any) -> tuple[int, int, int]:
 
 def _red_green_blue(colours: NDArray[Any], page: Any) -> NDArray[Any]:
     """Grey in which more is lighter, or red, green and blue."""
-    if page.photometric == PALETTE:
+    if page.photometric == _PALETTE:
         return (page.colormap[:, colours[..., 0].astype(np.int64)] >> 8).astype(np.uint8).transpose(1, 2, 0)
-    if page.photometric in (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.RGB):
+    if page.photometric in _LIGHT:
         return colours
     if colours.dtype.kind != "u":
         raise ValueError(f"{page.photometric.name} of {colours.dtype} is not read")
@@ -186,14 +186,11 @@ def _opaque(colours: NDArray[Any], rest: NDArray[Any], page: Any) -> NDArray[Any
 def _by_others(path: Path, page: Any, orientation: int) -> tuple[NDArray[Any], int]:
     """What tifffile alone does not decompress, such as LZW and JPEG: 8 bits by Pillow, which turns; rest by kornia."""
     plain = page.index == 0 and page.planarconfig == 1 and not page.extrasamples
-    if page.index == 0 and page.dtype in (np.uint8, bool) and page.photometric in (*_COLOURS, PHOTOMETRIC.YCBCR):
+    known = page.index == 0 and page.photometric in (*_COLOURS, PHOTOMETRIC.YCBCR)
+    if known and page.dtype in (np.uint8, bool) and EXTRASAMPLE.UNSPECIFIED not in page.extrasamples:
         with opened(path) as file:
             return pixels(file), 1
-    if (
-        plain
-        and page.photometric in (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.RGB)
-        and page.dtype in (np.uint16, np.float32)
-    ):
+    if plain and page.photometric in _LIGHT and page.dtype in (np.uint16, np.float32):
         from kornia.io import ImageLoadType, load_image
 
         array = load_image(path, ImageLoadType.UNCHANGED).movedim(0, -1).numpy()
