@@ -107,6 +107,7 @@ READ = {  # a name: (suffix, maker, repetitions of the wave, largest number of f
     "AAC, header in front": ("m4a", FAST, 1, 0, 0.03),
     "AAC alone": ("aac", coded("aac", "adts"), 1, 2 * 1024, None),
     "ALAC": ("m4a", coded("alac", "ipod"), 1, 0, 1e-4),
+    "ALAC in CAF": ("caf", coded("alac", "caf"), 1, 0, 1e-4),
     "WMA": ("wma", coded("wmav2", "asf"), 1, None, None),  # its encoder leaves the last frame out
     "AAC in Matroska": ("mka", coded("aac", "matroska"), 1, 1024, 0.03),
     "Opus in WebM": ("webm", coded("libopus", "webm", 48000), 1, None, None),
@@ -190,6 +191,42 @@ def test_an_excerpt_stands_where_it_is_in_the_whole(make, name):
     for start in (1, 5000, 28000):
         excerpt = read_audio(path, start, 1000)[0]
         assert (excerpt - wave[:, start : start + 1000]).abs().max() < 2e-3
+
+
+LENGTHS = ["MP3", "AAC in MP4", "AAC, header in front", "ALAC", "ALAC in CAF", "FLAC in Ogg"]
+
+
+@pytest.mark.parametrize("frames", [500, 1152, 2048, 5000, 22051, 44100])
+@pytest.mark.parametrize("name", LENGTHS)
+def test_every_frame_and_no_padding(make, monkeypatch, name, frames):
+    monkeypatch.setitem(globals(), "WAVE", np.resize(WAVE, (frames, 2)))
+    assert audio_info(make(*READ[name][:2])) == (RATE, 2, frames)
+
+
+def video(path, *, sound):
+    with av.open(path, "w", format="mp4") as file:
+        pictures = file.add_stream("mpeg4", rate=10)
+        pictures.width, pictures.height, pictures.pix_fmt = 64, 64, "yuv420p"
+        stream = file.add_stream("aac", rate=RATE, layout="mono") if sound else None
+        for _ in range(20):
+            file.mux(pictures.encode(av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8))))
+        file.mux(pictures.encode(None))
+        for at in range(0, 4096 if sound else 0, 1024):
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+            frame.rate, frame.pts = RATE, at
+            file.mux(stream.encode(frame))
+        if sound:
+            file.mux(stream.encode(None))
+
+
+def test_the_sound_of_a_video(make):
+    path = make("mp4", lambda path: video(path, sound=True))
+    assert read_audio(path)[0].shape == (1, 4096)
+
+
+def test_a_video_without_sound(make):
+    with pytest.raises(ValueError, match="holds no sound"):
+        read_audio(make("mp4", lambda path: video(path, sound=False)))
 
 
 @pytest.mark.parametrize("name", REFUSED)

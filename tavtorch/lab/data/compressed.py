@@ -24,8 +24,10 @@ _PATIENCE = 4096  # packets between the place that a seek finds and the anchor
 _FORMATS = (  # none that names other files or addresses, as playlists do
     "aac,ac3,aiff,amr,ape,asf,au,avi,caf,dts,eac3,flac,flv,matroska,mov,mp3,mpc,mpc8,mpeg,mpegts,ogg,rm,tta,w64,wav,wv"
 )
-_UNITS, _TICK = (600, 1000), Fraction(1, 600)  # per second: MP4 often rounds durations to such; s: the rounding
-_SLACK = Fraction(1, 10)  # s between the duration that a header tells, often rounded or with the delay, and the frames
+_SKIP_MANUAL = 1 << 29  # a decoder's flag. Of ALAC in CAF ffmpeg takes the padding off, though the codec has none
+_UNITS = (600, 1000)  # a second: MP4 often rounds durations to such
+_TICK = Fraction(1, 600)  # s
+_SLACK = Fraction(1, 8)  # s between the duration that a header tells, often rounded or with the delay, and the frames
 
 
 class Anchor(NamedTuple):
@@ -159,7 +161,7 @@ def _decoded(
             rate = decoded[-1].sample_rate if decoded else rate
             block = np.concatenate([_samples(frame) for frame in decoded] or [np.zeros((0, 0), np.float32)], 1)
             if promised and padded:
-                left = round(_rounded_up(promised, part) * rate) - frames
+                left = round(promised * rate) - frames
                 if stream.time_base * rate in (1, 2):  # a last packet of MP4 that tells how long it is
                     left = min(left, round(packet.duration * stream.time_base * rate)) if packet.duration else left
                 block = block[:, : max(left, 0)]
@@ -179,14 +181,11 @@ def _promised(container: Any, stream: Any, part: Part) -> Fraction | None:
     if not part.promised:
         return None
     if stream.duration:
-        return Fraction(stream.duration * stream.time_base)
+        seconds = Fraction(stream.duration * stream.time_base)
+        rounded = (Fraction(round(seconds * unit), unit) for unit in _UNITS)
+        likely = not part.raw and any(round(other / stream.time_base) == stream.duration for other in rounded)
+        return seconds + _TICK if likely else seconds  # so that no sound is taken for padding
     return Fraction(container.duration, av.time_base) if container.duration and len(container.streams) == 1 else None
-
-
-def _rounded_up(seconds: Fraction, part: Part) -> Fraction:
-    """The duration that a header may have rounded, so that no sound is taken for padding."""
-    rounded = not part.raw and 1 in ((seconds * unit).denominator for unit in _UNITS)
-    return seconds + _TICK if rounded else seconds
 
 
 def _demuxed(path: Path, container: Any, stream: Any, anchor: Anchor | None) -> Iterator[tuple[Any, list[AudioFrame]]]:
@@ -242,4 +241,6 @@ def _opened(path: Path, start: int, stop: int) -> Iterator[tuple[Any, Any]]:
                 raise ValueError(f"{path}: not a recording that can be read: it holds no sound of a known kind.")
             stream = streams[0]
             stream.codec_context.thread_count = 1
+            if (container.format.name, stream.codec_context.name) == ("caf", "alac"):
+                stream.codec_context.flags2 |= _SKIP_MANUAL
             yield container, stream
