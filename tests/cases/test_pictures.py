@@ -10,6 +10,7 @@ import tifffile
 import torch
 from PIL import Image, PngImagePlugin
 
+from tavtorch.lab.data import picture_files
 from tavtorch.lab.data.files import PICTURES, About, Picture, picture_size, read_mask, read_picture, write_picture
 
 random = np.random.default_rng(0)
@@ -318,6 +319,16 @@ def test_grey_with_opacity_stays_grey(make, levels):
     path = make("png", lambda path: write_picture(path, Picture(grey, grey[:1], levels, About(mode="LA"))))
     assert path.read_bytes()[25] == 4  # the kind of a PNG: grey and opacity
     assert read_picture(path).image.shape == (3, 6, 5)
+
+
+def test_a_file_that_may_not_be_read(make, monkeypatch):
+    def forbidden(path):
+        raise PermissionError(13, "Permission denied")
+
+    path = make("png", pillow(RGB))
+    monkeypatch.setattr(picture_files, "is_tiff", forbidden)
+    with pytest.raises(ValueError, match="picture.png: the file may not be read .*permissions"):
+        read_picture(path)
 
 
 @pytest.mark.parametrize("suffix", PICTURES)

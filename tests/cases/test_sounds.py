@@ -307,6 +307,7 @@ def test_a_wav_of_more_than_4_gib_is_rf64(tmp_path, monkeypatch):
         ("mp3", torch.tensor([[0.0, torch.inf]]), RATE, None, "some NaN or infinite"),
         ("mp3", torch.zeros(1, 9), 44101, None, "sample_rate: .*44101"),
         ("opus", torch.zeros(1, 9), 44100, None, "sample_rate: .*44100"),
+        ("mp3", torch.zeros(5, 9), RATE, None, "5 channels of MPEG_LAYER_III"),
         ("flac", torch.zeros(1, 9), RATE, "FLOAT", "subtype: .*PCM_24.*FLOAT"),
         ("m4a", torch.zeros(1, 9), RATE, None, "are written as .*flac"),
     ],

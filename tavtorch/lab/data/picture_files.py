@@ -48,8 +48,11 @@ def read_picture(path: str | Path) -> Picture:
         raise ValueError(f"{path}: no such file.")
     try:
         raw = read_tiff(path) if is_tiff(path) else read_raster(path)
+    except PermissionError as error:
+        raise ValueError(f"{path}: the file may not be read ({error.strerror}). Change its permissions.") from error
     except Exception as error:  # decoders raise their own kinds
-        raise ValueError(f"{path}: not a picture that can be read ({error}); convert it to PNG.") from error
+        reason = str(error) or type(error).__name__
+        raise ValueError(f"{path}: not a picture that can be read ({reason}); convert it to PNG.") from error
     levels = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}.get(raw.pixels.dtype)
     image = torch.from_numpy(raw.pixels.astype(np.float32)).movedim(-1, 0) / (levels or 1)
     image = _upright(image, raw.orientation).contiguous()

@@ -97,7 +97,8 @@ def _encode(path: Path, place: Any, frames: Any, form: dict[str, Any], tags: Map
             for start in range(0, len(frames), _BLOCK):
                 file.write(frames[start : start + _BLOCK])
     except soundfile.LibsndfileError as error:
-        raise OSError(f"{path}: {error.error_string}") from error
+        kind = ValueError if isinstance(place, io.BytesIO) else OSError  # into memory: the format cannot hold this
+        raise kind(f"{path}: {form['channels']} channels of {form['subtype']}: {error.error_string}") from error
 
 
 def _bytes(subtype: str) -> int:
