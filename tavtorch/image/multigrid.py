@@ -37,7 +37,7 @@ def v_cycle(weight: Float[Tensor, "b 1 h w"], smoothness: float | Float[Tensor, 
 
     >>> weight, r = torch.full((1, 1, 8, 8), 0.1), torch.ones(1, 1, 8, 8)
     >>> v_cycle(weight, 1.0)(r).mean()                                   # exactly, r / weight
-    tensor(9.9359)
+    tensor(9.9368)
     """
     smoothness = torch.as_tensor(smoothness, dtype=weight.dtype, device=weight.device).reshape(-1, 1, 1, 1)
     neighbours = _neighbours(torch.ones_like(weight))

@@ -28,11 +28,15 @@ _RATE = 8000  # Hz of the clips
 _libraries: WeakValueDictionary[tuple[str, Recipe | None], Library] = WeakValueDictionary()
 
 
-def open_library(url: str, *, recipe: Recipe | None = None) -> Library:
-    """The library at `url`, for configurations: op, data, page and writer of a run share one object."""
+def open_library(url: str, *, recipe: Recipe | None = None, create: bool = True) -> Library:
+    """The library at `url`, for configurations: op, data, page and writer of a run share one object.
+
+    Args:
+        create: see `Library`.
+    """
     library = _libraries.get((url, recipe))
     if library is None:  # an empty one is false
-        library = _libraries[url, recipe] = Library(url, recipe=recipe)
+        library = _libraries[url, recipe] = Library(url, recipe=recipe, create=create)
     return library
 
 
