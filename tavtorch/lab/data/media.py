@@ -8,7 +8,7 @@ from torch import Tensor
 
 from tavtorch.image.contours.polygons import circle
 from tavtorch.image.restoration.inpaint_tv import hole_from_color
-from tavtorch.lab.data.files import AUDIO, PICTURES, audio_info, picture_size, read_audio, read_picture
+from tavtorch.lab.data.files import AUDIO, PICTURES, audio_info, picture_size, read_audio, read_mask, read_picture
 
 
 class Media(NamedTuple):
@@ -104,8 +104,8 @@ def with_circle(*, radius: float = 0.45, n: int = 200) -> Media:
 
 
 def _mask(holes: Path, path: Path) -> Tensor:
-    """White is missing."""
+    """What a mask marks is missing; see `read_mask`."""
     paths = [holes] if holes.is_file() else [p for p in sorted(holes.glob(f"{path.stem}.*")) if p.suffix in PICTURES]
     if not paths:
         raise ValueError(f"{path}: no mask of this name in {holes}; see media.holes.")
-    return read_picture(paths[0]).image[None, :1] > 0.5
+    return read_mask(paths[0])[None]
