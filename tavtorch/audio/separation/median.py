@@ -70,7 +70,10 @@ class _RunningMedian(torch.autograd.Function):
         dim, n = ctx.dim, tangent.shape[ctx.dim]
         is_median = _are_medians(_padded(x, ctx.size, dim), median, ctx.size, dim)
         padded = _padded(tangent, ctx.size, dim)
-        return sum(padded.narrow(dim, i, n) * tied for i, tied in enumerate(is_median)) / sum(is_median)
+        total = torch.zeros_like(tangent)
+        for i, tied in enumerate(is_median):
+            total = total + padded.narrow(dim, i, n) * tied
+        return total / sum(is_median)
 
     @staticmethod
     def vmap(info: Any, dims: Any, x: Tensor, size: int, dim: int) -> tuple[Tensor, int]:
