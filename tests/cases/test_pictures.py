@@ -3,7 +3,9 @@
 import io
 import struct
 import zlib
+from fractions import Fraction
 
+import av
 import numpy as np
 import pytest
 import tifffile
@@ -49,6 +51,23 @@ def png(pixels, kind, bits, *chunks, size=None):
         head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, kind, 0, 0, 0))
         body = b"".join(chunk(*pair) for pair in chunks) + chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND", b"")
         path.write_bytes(b"\x89PNG\r\n\x1a\n" + head + body)
+
+    return make
+
+
+def by_ffmpeg(pixels, form, **options):
+    """A TIFF by another encoder than those that read it."""
+
+    def make(path):
+        height, width = pixels.shape[:2]
+        encoder = av.CodecContext.create("tiff", "w")
+        encoder.width, encoder.height, encoder.pix_fmt = width, height, form
+        encoder.time_base, encoder.options = Fraction(1), options
+        frame = av.VideoFrame(width, height, form)
+        rows = np.zeros((height, frame.planes[0].line_size // 2), "<u2")
+        rows[:, : pixels[0].size] = pixels.reshape(height, -1)
+        frame.planes[0].update(rows.tobytes())
+        path.write_bytes(b"".join(map(bytes, [*encoder.encode(frame), *encoder.encode(None)])))
 
     return make
 
@@ -110,6 +129,16 @@ READ = {  # a name: (suffix, maker, values (h, w, c) of colours and opacity)
     "TIFF, palette": ("tif", palette, RGB.reshape(-1, 3)[INDEX] / 255),
     "TIFF, CMYK": ("tif", tiff(CMYK, photometric="separated"), red_green_blue(CMYK)),
     "TIFF, LZW": ("tif", pillow(RGB, compression="tiff_lzw"), RGB / 255),
+    "TIFF, LZW of 16 bits": (
+        "tif",
+        by_ffmpeg(DEEP[..., :3], "rgb48le", compression_algo="lzw"),
+        DEEP[..., :3] / 65535,
+    ),
+    "TIFF, grey, LZW of 16 bits": (
+        "tif",
+        by_ffmpeg(DEEP[..., :1], "gray16le", compression_algo="lzw"),
+        DEEP[..., :1] / 65535,
+    ),
     "TIFF, big-endian": ("tif", tiff(DEEP[..., :3], photometric="rgb", byteorder=">"), DEEP[..., :3] / 65535),
     "TIFF, BigTIFF": ("tif", tiff(RGB, photometric="rgb", bigtiff=True), RGB / 255),
     "TIFF, tiles": ("tif", tiff(RGB, photometric="rgb", tile=(16, 16)), RGB / 255),
