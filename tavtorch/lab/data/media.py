@@ -23,9 +23,10 @@ class Media(NamedTuple):
 
 
 def read_image(path: Path) -> dict[str, Any]:
-    """The op gets the colours; suffix, transparency and bit depth are kept for the file of the result."""
-    image, alpha, levels = read_picture(path)[:3]
-    return {"inputs": {"image": image[None]}, "file": {"suffix": path.suffix, "alpha": alpha, "levels": levels}}
+    """The op gets the colours; suffix, transparency, bit depth and metadata are kept for the file of the result."""
+    image, alpha, levels, about = read_picture(path)
+    file = {"suffix": path.suffix, "alpha": alpha, "levels": levels, "about": about}
+    return {"inputs": {"image": image[None]}, "file": file}
 
 
 def read_wave(path: Path) -> dict[str, Any]:
@@ -69,19 +70,21 @@ def with_hole(*, color: Sequence[float] | None = None, tolerance: float = 0.1, h
     """
 
     def read(path: Path) -> dict[str, Any]:
-        image, alpha, levels = read_picture(path)[:3]
+        item = read_image(path)
+        image, alpha = item["inputs"]["image"], item["file"]["alpha"]
         if color is not None:
-            hole = hole_from_color(image[None], color, tolerance)
+            hole = hole_from_color(image, color, tolerance)
         elif holes is not None:
             hole = _mask(Path(holes), path)
         elif alpha is not None:
             hole = alpha[None] < 1
+            item["file"]["alpha"] = None  # what is filled is opaque
         else:
             raise ValueError(f"{path}: no pixel is transparent; say where the hole is with media.color or media.holes.")
         if hole.shape[-2:] != image.shape[-2:]:
             raise ValueError(f"{path}: the mask has another size, {tuple(hole.shape[-2:])}, than the picture's.")
-        file = {"suffix": path.suffix, "alpha": None, "levels": levels}
-        return {"inputs": {"image": image[None], "hole": hole}, "file": file}
+        item["inputs"]["hole"] = hole
+        return item
 
     return PICTURE._replace(read=read)
 
@@ -105,7 +108,10 @@ def with_circle(*, radius: float = 0.45, n: int = 200) -> Media:
 
 def _mask(holes: Path, path: Path) -> Tensor:
     """What a mask marks is missing; see `read_mask`."""
-    paths = [holes] if holes.is_file() else [p for p in sorted(holes.glob(f"{path.stem}.*")) if p.suffix in PICTURES]
+    if not holes.exists():
+        raise ValueError(f"media.holes: {holes} does not exist; give a mask, or a folder of masks.")
+    masks = [holes] if holes.is_file() else sorted(holes.iterdir())
+    paths = [mask for mask in masks if holes.is_file() or (mask.stem == path.stem and mask.suffix.lower() in PICTURES)]
     if not paths:
         raise ValueError(f"{path}: no mask of this name in {holes}; see media.holes.")
     return read_mask(paths[0])[None]

@@ -120,8 +120,8 @@ def _convergence_panels(op: Callable[..., Any] | None, inputs: dict[str, Any], o
 
 
 def write_image(path: Path, output: Tensor | Solution, batch: Batch) -> None:
-    """A picture in the format and bit depth of the file it comes from, with its transparency: `<path>.png`, …"""
+    """A picture as the file it comes from: format, bit depth, transparency and metadata; `<path>.png`, …"""
     (file,) = batch["file"]
     suffix = file["suffix"] if path.suffix != file["suffix"] else ""
     image = value_of(output)[0]
-    write_picture(path.parent / (path.name + suffix), Picture(image, file["alpha"], file["levels"]))
+    write_picture(path.parent / (path.name + suffix), Picture(image, file["alpha"], file["levels"], file["about"]))

@@ -73,4 +73,5 @@ def write_parts(path: Path, output: Split, batch: Batch) -> None:
     (file,) = batch["file"]
     with whole(path) as folder:
         for name, image in {"structure": output.structure, "texture": 0.5 + output.texture}.items():
-            write_picture(folder / f"{name}{file['suffix']}", Picture(image[0], file["alpha"], file["levels"]))
+            picture = Picture(image[0], file["alpha"], file["levels"], file["about"])
+            write_picture(folder / f"{name}{file['suffix']}", picture)

@@ -4,6 +4,7 @@ import torch
 from tavtorch.lab.data.files import Picture, write_audio, write_picture
 from tavtorch.lab.data.folder import Files, Folder
 from tavtorch.lab.data.media import PICTURE, RECORDING, with_hole
+from tavtorch.lab.kinds.pictures import write_image
 
 
 def fill(root, *names):
@@ -78,7 +79,35 @@ def test_a_hole_is_transparent_or_painted_or_in_a_mask(tmp_path):
     }.items():
         item = Files((tmp_path / name).with_suffix(".png"), media)[0]
         assert torch.equal(item["inputs"]["hole"], hole[None] > 0)
-        assert item["inputs"]["image"].shape == (1, 3, 4, 5) and item["file"]["alpha"] is None
+        assert item["inputs"]["image"].shape == (1, 3, 4, 5)
+        assert (item["file"]["alpha"] is not None) == (name == "clear.png")  # kept unless it is the hole
+
+
+def test_a_mask_is_found_by_the_whole_name_of_its_picture(tmp_path):
+    hole = torch.zeros(1, 4, 5)
+    hole[:, 1:3, 2] = 1
+    for name in ("photo [1].png", "photo.png"):
+        write_picture(tmp_path / "in" / name, Picture(torch.rand(3, 4, 5)))
+    write_picture(tmp_path / "masks/photo.other.png", Picture(1 - hole))
+    write_picture(tmp_path / "masks/photo [1].png", Picture(hole))
+    (tmp_path / "masks/photo [1].png").rename(tmp_path / "masks/photo [1].PNG")
+    files = Files(tmp_path / "in", with_hole(holes=str(tmp_path / "masks")))
+    assert torch.equal(files[0]["inputs"]["hole"], hole[None] > 0)
+    assert "no mask of this name" in files[1]["error"]
+    assert "does not exist" in Files(tmp_path / "in", with_hole(holes=str(tmp_path / "nowhere")))[0]["error"]
+
+
+def test_what_a_picture_tells_beside_its_pixels_comes_back(tmp_path):
+    from PIL import Image, PngImagePlugin
+
+    text = PngImagePlugin.PngInfo()
+    text.add_text("Author", "a person")
+    Image.new("RGB", (6, 5), (10, 200, 30)).save(tmp_path / "a.png", dpi=(300, 300), pnginfo=text)
+    item = Files(tmp_path / "a.png", PICTURE)[0]
+    write_image(tmp_path / "out/a", item["inputs"]["image"], {"file": [item["file"]], "errors": {}})
+    with Image.open(tmp_path / "out/a.png") as written:
+        assert written.text == {"Author": "a person"}
+        assert round(written.info["dpi"][0]) == 300
 
 
 def test_a_picture_whose_hole_nobody_told(tmp_path):
