@@ -48,8 +48,13 @@ def with_derivative(
     return _WithDerivative.apply(expression, value, _Map(pull, push or pull, once))
 
 
+def derivatives_recorded() -> bool:
+    """Whether any derivative can be recorded here, in reverse or in forward mode."""
+    return torch.is_grad_enabled() or forward_ad._current_level >= 0 or _transformed()
+
+
 def derivative_wanted(*tensors: Tensor) -> bool:
-    """Whether anybody will ask for a derivative in one of these, in reverse or in forward mode."""
+    """Whether a derivative in one of these is recorded, in reverse or in forward mode."""
     if _transformed():
         return True
     if forward_ad._current_level >= 0 and any(forward_ad.unpack_dual(t).tangent is not None for t in tensors):

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, ParamSpec, TypeVar
 import torch
 from torch import Tensor
 
-from tavtorch.derivative import derivative_wanted, holds, with_derivative, without_derivatives
+from tavtorch.derivative import derivative_wanted, derivatives_recorded, holds, with_derivative, without_derivatives
 
 log = logging.getLogger(__name__)
 
@@ -137,6 +137,8 @@ def implicit(step: Callable[[Tensor], Tensor], value: Tensor, *, stop: Stop | No
     0.353553
     """
     value = value.detach()
+    if not derivatives_recorded():
+        return value
     attached = step(value)
     if not derivative_wanted(attached):
         return value
@@ -194,6 +196,8 @@ def conjugate_gradient(
     with without_derivatives():
         found = _solve(operator, b.detach(), precondition, None if start is None else start.detach(), stop)
     found = Solution(*(part.detach() for part in found))
+    if not derivatives_recorded():
+        return found
     product = operator(found.value)
     residual = b - product  # about zero, but not its derivative
     if not derivative_wanted(residual):
