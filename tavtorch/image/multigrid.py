@@ -73,14 +73,17 @@ def _mean(u: Tensor) -> Tensor:
 
 def _restricted(u: Tensor) -> Tensor:
     """A fourth of the adjoint of the interpolation: weights (1, 3, 3, 1) / 8 along each axis that is halved."""
-    for axis, factor in zip((-2, -1), _factors(u), strict=True):
+    h, w = u.shape[-2:]
+    ky, kx = _factors(u)
+    if h % ky or w % kx:
+        u = F.pad(u, (0, w % kx, 0, h % ky))
+    for axis, factor in ((-2, ky), (-1, kx)):
         if factor == 2:
-            n = u.shape[axis] + u.shape[axis] % 2
-            border = (0, 0, 1, 1) if axis == -2 else (1, 1, 0, 0)
-            even = (0, 0, 0, u.shape[axis] % 2) if axis == -2 else (0, u.shape[axis] % 2)
-            p = F.pad(F.pad(u, even), border, mode="replicate")
-            before, first, second, after = (p.narrow(axis, k, n - 1).unfold(axis, 1, 2)[..., 0] for k in range(4))
-            u = (before + after + 3 * (first + second)) / 8
+            n = u.shape[axis] // 2
+            first, second = u.unflatten(axis, (n, 2)).unbind(axis)
+            before = torch.cat((first.narrow(axis, 0, 1), second.narrow(axis, 0, n - 1)), axis)
+            after = torch.cat((first.narrow(axis, 1, n - 1), second.narrow(axis, n - 1, 1)), axis)
+            u = torch.add(before.add_(after), first + second, alpha=3).div_(8)
     return u
 
 
