@@ -82,7 +82,7 @@ def _transformed() -> bool:
 
 
 class _Map(NamedTuple):
-    """A linear map and its transpose."""
+    """A linear map and its transpose, see `with_derivative`."""
 
     pull: Callable[[Tensor], Tensor]
     push: Callable[[Tensor], Tensor]

@@ -35,9 +35,7 @@ def total(a: Tensor) -> Tensor:
 
 def mean_of(image: Tensor, hole: Tensor | None = None) -> Tensor:
     """Mean of the known pixels of each channel, `(b, c, 1, 1)`; of equal pixels it is exact."""
-    hole = _nowhere(image) if hole is None else hole
-    mean = image.masked_fill(hole, 0).sum((-2, -1), keepdim=True) / (~hole).sum((-2, -1), keepdim=True)
-    return mean.clamp(*_extremes(image, hole))
+    return _mean_low_high(image, hole)[0]
 
 
 def offset_of(image: Tensor, hole: Tensor | None = None) -> Tensor:
@@ -46,20 +44,17 @@ def offset_of(image: Tensor, hole: Tensor | None = None) -> Tensor:
     A solver takes it off first and adds it to the result: rounding is then relative to the contrast. The difference
     is exact, since pixels and mean are then within a factor of 2. A constant channel is left as it is.
     """
-    mean = mean_of(image, hole)
-    low, high = _extremes(image, _nowhere(image) if hole is None else hole)
+    mean, low, high = _mean_low_high(image, hole)
     return torch.where((mean.abs() > 8 * (high - low)) & (high > low), mean, 0)
 
 
-def _nowhere(image: Tensor) -> Tensor:
-    """No hole."""
-    return torch.zeros_like(image[:1, :1], dtype=torch.bool)
-
-
-def _extremes(image: Tensor, hole: Tensor) -> tuple[Tensor, Tensor]:
-    """Least and greatest known pixel of each channel."""
+def _mean_low_high(image: Tensor, hole: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean, least and greatest of the known pixels of each channel; the mean is between the others."""
+    hole = torch.zeros_like(image[:1, :1], dtype=torch.bool) if hole is None else hole
     low = image.masked_fill(hole, torch.inf).amin((-2, -1), keepdim=True)
-    return low, image.masked_fill(hole, -torch.inf).amax((-2, -1), keepdim=True)
+    high = image.masked_fill(hole, -torch.inf).amax((-2, -1), keepdim=True)
+    mean = image.masked_fill(hole, 0).sum((-2, -1), keepdim=True) / (~hole).sum((-2, -1), keepdim=True)
+    return mean.clamp(low, high), low, high
 
 
 def flow(image: Tensor) -> Tensor:
