@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 import torch
 
-from tavtorch import Library, Stop, circle, fill, kass_force, recognise, segment, separate_components
+from tavtorch import Library, Solution, Stop, circle, fill, kass_force, recognise, segment, separate_components
 from tavtorch.audio.recognition import fingerprint_stream
 from tavtorch.image.splitting.split import Split
 from tavtorch.lab.data.batches import loader
-from tavtorch.lab.data.files import Picture, read_audio, read_picture, write_audio, write_picture
+from tavtorch.lab.data.files import About, Picture, read_audio, read_picture, write_audio, write_picture
 from tavtorch.lab.data.folder import Files, Folder
 from tavtorch.lab.data.media import PICTURE, RECORDING, STREAM, with_circle
 from tavtorch.lab.kinds.contours import write_contours
@@ -146,6 +146,31 @@ def test_pictures_keep_their_format_depth_and_transparency(pictures, tmp_path, b
         ) * 0.05
         assert (after.alpha is None) == (before.alpha is None)
         assert before.alpha is None or torch.equal(after.alpha, before.alpha)
+
+
+def test_pictures_in_another_format(pictures, tmp_path):
+    predict(pictures, tmp_path / "out", partial(write_image, suffix=".tif"), halved, PICTURE)
+    names = ["a.tif", "b.tif", "c.jpg.tif", "c.png.tif", "deep/b.tif"]
+    assert sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.*")) == names
+    image = read_picture(pictures / "deep/b.png").image / 2
+    assert (read_picture(tmp_path / "out/deep/b.tif").image - image).abs().max() < 1e-5
+    written, errors = predict(pictures, tmp_path / "none", partial(write_image, suffix=".xyz"), halved, PICTURE)
+    assert written == 0 and "pictures are written as .png" in errors["a"]
+
+
+def test_a_writer_says_what_it_wrote(tmp_path):
+    disk, path = fill(circle((16, 16), 8, 64), (33, 33)).float(), tmp_path / "a.b"
+    file = {"suffix": ".png", "alpha": None, "levels": 255, "about": About()}
+    batch = {"name": ["a.b"], "inputs": {"image": disk}, "file": [file], "errors": {}}
+    one = torch.ones(1)
+    for name, writer, output in [
+        ("a.b.png", write_image, disk),
+        ("a.b.webp", partial(write_image, suffix=".webp"), Solution(disk, one, one, one > 0)),
+        ("a.b", write_parts, Split(disk, 0 * disk)),
+        ("a.b", write_contours, Solution(circle((16, 16), 8, 64), one, one, one > 0)),
+        ("a.b.npy", write_field, kass_force(disk)),
+    ]:
+        assert writer(path, output, batch) == tmp_path / name and (tmp_path / name).exists()
 
 
 def test_pictures_that_are_done_are_not_done_again(pictures, tmp_path):

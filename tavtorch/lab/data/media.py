@@ -1,18 +1,24 @@
 """Kinds of files that an op can be run over: which suffixes they have, how one is read, and which fit into a batch."""
 
 from collections.abc import Callable, Hashable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from torch import Tensor
 
 from tavtorch.image.contours.polygons import circle
+from tavtorch.image.patches.pixels import dilated
 from tavtorch.image.restoration.inpaint_tv import hole_from_color
 from tavtorch.lab.data.files import AUDIO, PICTURES, audio_info, picture_size, read_audio, read_mask, read_picture
 
 
+def _alone(path: Path) -> list[Path]:
+    return [path]
+
+
 class Media(NamedTuple):
-    """A kind of files."""
+    """A kind of files. It can be pickled, as workers that read ahead need it."""
 
     name: str
     suffixes: tuple[str, ...]
@@ -20,11 +26,17 @@ class Media(NamedTuple):
     """An item without its name (see `batches`). It raises a `ValueError` that says what is wrong with the file."""
     batch_key: Callable[[Path], Hashable]
     """Files with equal keys fit into one batch."""
+    sources: Callable[[Path], list[Path]] = _alone
+    """The files that an item is made of: the one that is read, and others such as a mask."""
 
 
-def read_image(path: Path) -> dict[str, Any]:
-    """The op gets the colours; suffix, transparency, bit depth and metadata are kept for the file of the result."""
-    image, alpha, levels, about = read_picture(path)
+def read_image(path: Path, *, nan: bool = False) -> dict[str, Any]:
+    """The op gets the colours; suffix, transparency, bit depth and metadata are kept for the file of the result.
+
+    Args:
+        nan: as of `read_picture`.
+    """
+    image, alpha, levels, about = read_picture(path, nan=nan)
     file = {"suffix": path.suffix, "alpha": alpha, "levels": levels, "about": about}
     return {"inputs": {"image": image[None]}, "file": file}
 
@@ -46,7 +58,7 @@ def read_stream(path: Path) -> dict[str, Any]:
 
 
 PICTURE = Media("picture", PICTURES, read_image, picture_size)
-RECORDING = Media("recording", AUDIO, read_wave, lambda path: path)  # lengths differ: each is a batch of its own
+RECORDING = Media("recording", AUDIO, read_wave, Path)  # lengths differ: each is a batch of its own
 STREAM = RECORDING._replace(read=read_stream)
 
 
@@ -60,33 +72,24 @@ def recordings() -> Media:
     return RECORDING
 
 
-def with_hole(*, color: Sequence[float] | None = None, tolerance: float = 0.1, holes: str | None = None) -> Media:
-    """Pictures with a hole: the pixels of one colour, or the white ones of a mask, or the transparent ones.
+def with_hole(
+    *, color: Sequence[float] | None = None, tolerance: float = 0.1, holes: str | None = None, grow: int = 0
+) -> Media:
+    """Pictures with a hole: the pixels of one colour, or those that a mask marks, or the transparent ones.
+
+    Pixels of a TIFF that are NaN are missing too, in any case, and are 0 in the op's input.
 
     Args:
-        color: red, green and blue (or grey) of the missing pixels, in [0, 1].
+        color: red, green and blue (or grey) of the missing pixels, in the numbers of `read_picture`.
         tolerance: largest difference from it in each channel.
-        holes: the file of a mask for all pictures, or a folder of masks named like the pictures.
+        holes: the file of a mask for all pictures, or a folder of masks named like the pictures, in the same
+            sub-folders or together; see `read_mask`.
+        grow: pixels by which the hole is grown in each direction, over the rim that JPEG leaves of what was painted.
     """
-
-    def read(path: Path) -> dict[str, Any]:
-        item = read_image(path)
-        image, alpha = item["inputs"]["image"], item["file"]["alpha"]
-        if color is not None:
-            hole = hole_from_color(image, color, tolerance)
-        elif holes is not None:
-            hole = _mask(Path(holes), path)
-        elif alpha is not None:
-            hole = alpha[None] < 1
-            item["file"]["alpha"] = None  # what is filled is opaque
-        else:
-            raise ValueError(f"{path}: no pixel is transparent; say where the hole is with media.color or media.holes.")
-        if hole.shape[-2:] != image.shape[-2:]:
-            raise ValueError(f"{path}: the mask has another size, {tuple(hole.shape[-2:])}, than the picture's.")
-        item["inputs"]["hole"] = hole
-        return item
-
-    return PICTURE._replace(read=read)
+    if grow < 0:
+        raise ValueError(f"media.grow: expected a whole number of pixels >= 0, got {grow}.")
+    read = partial(_read_with_hole, color=color, tolerance=tolerance, holes=holes, grow=grow)
+    return PICTURE._replace(read=read, sources=partial(_with_masks, holes=holes if color is None else None))
 
 
 def with_circle(*, radius: float = 0.45, n: int = 200) -> Media:
@@ -96,22 +99,70 @@ def with_circle(*, radius: float = 0.45, n: int = 200) -> Media:
         radius: as a fraction of the shorter side.
         n: points of the circle.
     """
-
-    def read(path: Path) -> dict[str, Any]:
-        item = read_image(path)
-        h, w = item["inputs"]["image"].shape[-2:]
-        item["inputs"]["points"] = circle(((w - 1) / 2, (h - 1) / 2), radius * min(h, w), n)
-        return item
-
-    return PICTURE._replace(read=read)
+    return PICTURE._replace(read=partial(_read_with_circle, radius=radius, n=n))
 
 
-def _mask(holes: Path, path: Path) -> Tensor:
-    """What a mask marks is missing; see `read_mask`."""
+def _read_with_circle(path: Path, *, radius: float, n: int) -> dict[str, Any]:
+    item = read_image(path)
+    h, w = item["inputs"]["image"].shape[-2:]
+    item["inputs"]["points"] = circle(((w - 1) / 2, (h - 1) / 2), radius * min(h, w), n)
+    return item
+
+
+def _read_with_hole(
+    path: Path, *, color: Sequence[float] | None, tolerance: float, holes: str | None, grow: int
+) -> dict[str, Any]:
+    item = read_image(path, nan=True)
+    image, alpha = item["inputs"]["image"], item["file"]["alpha"]
+    hole = image.isnan().any(1, keepdim=True)
+    item["inputs"]["image"] = image = image.masked_fill(hole, 0)
+    if color is not None:
+        hole = hole | hole_from_color(image, color, tolerance)
+        told = f"has the colour media.color={list(color)} within media.tolerance={tolerance}"
+    elif holes is not None:
+        hole, told = hole | _mask(Path(holes), path, image), "is marked"
+    else:
+        told = "is transparent or NaN"
+        if alpha is not None:
+            hole = hole | (alpha[None] < 1)
+            item["file"]["alpha"] = None  # what is filled is opaque
+    if not bool(hole.any()):
+        raise ValueError(
+            f"{path}: no pixel {told}; say where the hole is with media.color or media.holes, or make it transparent."
+        )
+    item["inputs"]["hole"] = dilated(hole, grow)
+    return item
+
+
+def _mask(holes: Path, path: Path, image: Tensor) -> Tensor:
+    """The mask of a picture, `(1, 1, h, w)`: what it marks is missing, see `read_mask`."""
     if not holes.exists():
         raise ValueError(f"media.holes: {holes} does not exist; give a mask, or a folder of masks.")
-    masks = [holes] if holes.is_file() else sorted(holes.iterdir())
-    paths = [mask for mask in masks if holes.is_file() or (mask.stem == path.stem and mask.suffix.lower() in PICTURES)]
-    if not paths:
+    masks = _masks(holes, path)
+    if not masks:
         raise ValueError(f"{path}: no mask of this name in {holes}; see media.holes.")
-    return read_mask(paths[0])[None]
+    if len(masks) > 1:
+        raise ValueError(f"{path}: it has several masks, {', '.join(map(str, masks))}; leave one of them.")
+    hole = read_mask(masks[0])[None]
+    if hole.shape[-2:] != image.shape[-2:]:
+        raise ValueError(f"{path}: the mask has another size, {tuple(hole.shape[-2:])}, than the picture's.")
+    return hole
+
+
+def _masks(holes: Path, path: Path) -> list[Path]:
+    """The masks with the name of a picture, in the deepest sub-folder that both have; that of its format first."""
+    if not holes.is_dir():
+        return [holes]
+    folders = path.absolute().parent.parts[1:]
+    for start in range(len(folders) + 1):
+        folder = holes.joinpath(*folders[start:])
+        files = sorted(folder.iterdir()) if folder.is_dir() else []
+        masks = [mask for mask in files if mask.stem == path.stem and mask.suffix.lower() in PICTURES]
+        if masks:
+            return [mask for mask in masks if mask.suffix.lower() == path.suffix.lower()][:1] or masks
+    return []
+
+
+def _with_masks(path: Path, *, holes: str | None) -> list[Path]:
+    """A picture and its mask."""
+    return [path, *(_masks(Path(holes), path) if holes else ())]

@@ -31,13 +31,16 @@ class Picture(NamedTuple):
     """What else the file holds; it is written back."""
 
 
-def read_picture(path: str | Path) -> Picture:
+def read_picture(path: str | Path, *, nan: bool = False) -> Picture:
     """Read a PNG, JPEG, TIFF, WebP, BMP or GIF, the right way up and in its full depth.
 
     Numbers of 8 or 16 bits are divided by 255 or 65535. Floating-point numbers, and the signed or 32-bit integers of a
     TIFF, are given as they are, in float32. Palettes become their colours; grey with opacity comes in three equal
     channels; 1 bit becomes 0 or 1; CMYK becomes red, green and blue without its profile. A colour that stands for
     transparency becomes opacity. The first picture of an MPO, which phones write into their JPEG files, is taken.
+
+    Args:
+        nan: let NaN pass, which many TIFFs have where there are no data.
 
     Raises:
         ValueError: the file is not a picture that can be read, is cut short, holds several pages or frames, channels
@@ -56,9 +59,15 @@ def read_picture(path: str | Path) -> Picture:
     levels = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}.get(raw.pixels.dtype)
     image = torch.from_numpy(raw.pixels.astype(np.float32)).movedim(-1, 0) / (levels or 1)
     image = _upright(image, raw.orientation).contiguous()
-    if not bool(image.isfinite().all()):
-        raise ValueError(f"{path}: some pixels are NaN or infinite. Export the picture again.")
     colours = 3 if len(image) > 2 else 1
+    finite = image.isfinite()
+    if nan:
+        finite[:colours] |= image[:colours].isnan()
+    if not bool(finite.all()):
+        raise ValueError(
+            f"{path}: some pixels are NaN or infinite. Export the picture again; where NaN stands for no data, fill "
+            "them with task=inpaint_harmonic."
+        )
     alpha = image[colours:] if len(image) > colours else None
     if len(image) == 2:  # grey and opacity
         return Picture(image[:1].expand(3, -1, -1), alpha, levels, raw.about._replace(mode="LA"))

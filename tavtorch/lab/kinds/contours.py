@@ -118,10 +118,15 @@ def _draw(axes: Axes, points: Tensor, **style: Any) -> None:
 # writer
 
 
-def write_contours(path: Path, output: Solution, batch: Batch) -> None:
-    """In the folder `path`: `contour.csv`, one line (x, y) in pixels per point, and `mask.png`, white inside."""
+def write_contours(path: Path, output: Solution, batch: Batch) -> Path:
+    """In the folder `path`: `contour.csv`, one line (x, y) in pixels per point, and `mask.png`, white inside.
+
+    Returns:
+        The folder.
+    """
     mask = fill(output.value, (*batch["inputs"]["image"].shape[-2:],)).any(1)
     with whole(path) as folder:
         write_picture(folder / "mask.png", Picture(mask.float()))
         points = output.value[0].reshape(-1, 2).cpu().numpy()
         np.savetxt(folder / "contour.csv", points, fmt="%.3f", delimiter=",", header="x,y", comments="")
+    return path

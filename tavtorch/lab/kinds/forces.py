@@ -48,7 +48,9 @@ def field(output: Tensor | Solution, batch: Batch) -> list[Panel]:
 # writer
 
 
-def write_field(path: Path, output: Tensor | Solution, batch: Batch) -> None:
-    """The field `(2, h, w)` as `<path>.npy`."""
-    with whole(path.parent / f"{path.name}.npy") as part, part.open("wb") as file:
+def write_field(path: Path, output: Tensor | Solution, batch: Batch) -> Path:
+    """The field `(2, h, w)` as `<path>.npy`, which is returned."""
+    path = path.with_name(f"{path.name}.npy")
+    with whole(path) as part, part.open("wb") as file:
         np.save(file, value_of(output)[0].cpu().numpy())
+    return path

@@ -119,9 +119,17 @@ def _convergence_panels(op: Callable[..., Any] | None, inputs: dict[str, Any], o
 # writer
 
 
-def write_image(path: Path, output: Tensor | Solution, batch: Batch) -> None:
-    """A picture as the file it comes from: format, bit depth, transparency and metadata; `<path>.png`, …"""
+def write_image(path: Path, output: Tensor | Solution, batch: Batch, *, suffix: str | None = None) -> Path:
+    """A picture as the file that it comes from: bit depth, transparency, metadata and, without `suffix`, format.
+
+    Args:
+        suffix: of the format that is written: `.png`, `.tif`, …
+
+    Returns:
+        The file, `<path>.png`, …
+    """
     (file,) = batch["file"]
-    suffix = file["suffix"] if path.suffix != file["suffix"] else ""
-    image = value_of(output)[0]
-    write_picture(path.parent / (path.name + suffix), Picture(image, file["alpha"], file["levels"], file["about"]))
+    suffix = suffix or file["suffix"]
+    path = path if path.suffix == suffix else path.with_name(path.name + suffix)
+    write_picture(path, Picture(value_of(output)[0], file["alpha"], file["levels"], file["about"]))
+    return path

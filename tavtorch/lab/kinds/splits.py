@@ -68,10 +68,15 @@ def spectrum_plot(image: Float[Tensor, "c h w"], *, depth: float = 80.0) -> str:
 # writer
 
 
-def write_parts(path: Path, output: Split, batch: Batch) -> None:
-    """`structure` and `texture`, around mid-grey, as two pictures in the folder `path`."""
+def write_parts(path: Path, output: Split, batch: Batch, *, suffix: str | None = None) -> Path:
+    """`structure` and `texture`, around mid-grey, as two pictures in the folder `path`, which is returned.
+
+    Args:
+        suffix: of the format that is written: `.png`, `.tif`, …; without one, that of the picture's file.
+    """
     (file,) = batch["file"]
     with whole(path) as folder:
         for name, image in {"structure": output.structure, "texture": 0.5 + output.texture}.items():
             picture = Picture(image[0], file["alpha"], file["levels"], file["about"])
-            write_picture(folder / f"{name}{file['suffix']}", picture)
+            write_picture(folder / f"{name}{suffix or file['suffix']}", picture)
+    return path

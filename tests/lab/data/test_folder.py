@@ -1,9 +1,13 @@
+import pickle
+
+import numpy as np
 import pytest
+import tifffile
 import torch
 
 from tavtorch.lab.data.files import Picture, write_audio, write_picture
 from tavtorch.lab.data.folder import Files, Folder
-from tavtorch.lab.data.media import PICTURE, RECORDING, with_hole
+from tavtorch.lab.data.media import PICTURE, RECORDING, STREAM, with_circle, with_hole
 from tavtorch.lab.kinds.pictures import write_image
 
 
@@ -97,6 +101,56 @@ def test_a_mask_is_found_by_the_whole_name_of_its_picture(tmp_path):
     assert "does not exist" in Files(tmp_path / "in", with_hole(holes=str(tmp_path / "nowhere")))[0]["error"]
 
 
+def holes_of(*rows):
+    hole = torch.zeros(1, 4, 5)
+    hole[:, list(rows)] = 1
+    return Picture(hole)
+
+
+def test_a_mask_is_in_the_same_sub_folder_as_its_picture(tmp_path):
+    masks = tmp_path / "masks"
+    for row, name in enumerate(("a", "x/a", "x/y/a")):
+        write_picture(tmp_path / f"in/{name}.png", Picture(torch.rand(3, 4, 5)))
+        write_picture(masks / f"{name}.png", holes_of(row))
+    write_picture(tmp_path / "in/y/b.png", Picture(torch.rand(3, 4, 5)))
+    write_picture(masks / "b.tif", holes_of(3))  # together, without sub-folders
+    media = with_hole(holes=str(masks))
+    files = Files(tmp_path / "in", media)
+    rows = {item["name"]: item["inputs"]["hole"][0, 0, :, 0].nonzero().flatten().tolist() for item in files}
+    assert rows == {"a": [0], "x/a": [1], "x/y/a": [2], "y/b": [3]}
+    assert media.sources(tmp_path / "in/x/a.png") == [tmp_path / "in/x/a.png", masks / "x/a.png"]
+    assert media.sources(tmp_path / "in/c.png") == PICTURE.sources(tmp_path / "in/c.png") == [tmp_path / "in/c.png"]
+    write_picture(masks / "b.bmp", holes_of(3))
+    assert "several masks" in Files(tmp_path / "in/y", media)[0]["error"]
+    write_picture(masks / "b.png", holes_of(1))  # that of the picture's own format
+    assert Files(tmp_path / "in/y", media)[0]["inputs"]["hole"][0, 0, 1].all()
+
+
+def test_pixels_without_data_are_missing(tmp_path):
+    heights = np.full((4, 5), 300, np.float32)
+    heights[1, 2], heights[3] = np.nan, -9999
+    tifffile.imwrite(tmp_path / "a.tif", heights)
+    nowhere, nodata = (Files(tmp_path, media)[0]["inputs"] for media in (with_hole(), with_hole(color=[-9999])))
+    assert nowhere["hole"].nonzero().tolist() == [[0, 0, 1, 2]] and nowhere["image"].isfinite().all()
+    assert nodata["hole"].sum() == 6 and nodata["hole"][0, 0, 3].all()
+    assert "NaN" in Files(tmp_path, PICTURE)[0]["error"]
+
+
+def test_a_hole_is_grown_over_the_rim_that_jpeg_leaves(tmp_path):
+    image = torch.full((3, 32, 32), 0.3)
+    image[:, 10:20, 10:20] = torch.tensor([1.0, 1.0, 0.0])[:, None, None]
+    write_picture(tmp_path / "a.jpg", Picture(image))
+    exact, grown = (Files(tmp_path, with_hole(color=[1, 1, 0], grow=k))[0]["inputs"]["hole"] for k in (0, 2))
+    assert exact.sum() <= 100 and grown[..., 9:21, 9:21].all() and grown.sum() <= 14**2
+    with pytest.raises(ValueError, match="media.grow: expected a whole number of pixels >= 0, got -1"):
+        with_hole(grow=-1)
+
+
+@pytest.mark.parametrize("media", [PICTURE, RECORDING, STREAM, with_circle(), with_hole(color=[1, 1, 0])])
+def test_workers_get_a_copy(media):
+    assert pickle.loads(pickle.dumps(media)).suffixes == media.suffixes
+
+
 def test_what_a_picture_tells_beside_its_pixels_comes_back(tmp_path):
     from PIL import Image, PngImagePlugin
 
@@ -113,8 +167,11 @@ def test_what_a_picture_tells_beside_its_pixels_comes_back(tmp_path):
 def test_a_picture_whose_hole_nobody_told(tmp_path):
     write_picture(tmp_path / "a.png", Picture(torch.rand(3, 4, 5)))
     write_picture(tmp_path / "masks/b.png", Picture(torch.rand(1, 4, 5)))
-    write_picture(tmp_path / "mask.png", Picture(torch.rand(1, 4, 4)))
+    write_picture(tmp_path / "mask.png", Picture(torch.ones(1, 4, 4)))
     assert "no pixel is transparent" in Files(tmp_path / "a.png", with_hole())[0]["error"]
+    write_picture(tmp_path / "opaque.png", Picture(torch.rand(3, 4, 5), torch.ones(1, 4, 5)))
+    assert "no pixel is transparent" in Files(tmp_path / "opaque.png", with_hole())[0]["error"]
+    assert "no pixel has the colour" in Files(tmp_path / "a.png", with_hole(color=[2, 0, 0]))[0]["error"]
     assert "no mask of this name" in Files(tmp_path / "a.png", with_hole(holes=str(tmp_path / "masks")))[0]["error"]
     assert "another size" in Files(tmp_path / "a.png", with_hole(holes=str(tmp_path / "mask.png")))[0]["error"]
 
