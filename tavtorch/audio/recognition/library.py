@@ -15,7 +15,7 @@ from tavtorch.audio.recognition.packing import digest, pack_peaks
 from tavtorch.audio.recognition.search import CANDIDATES, by_count, by_offset, select
 
 if TYPE_CHECKING:
-    from tavtorch.audio.recognition.store import Song
+    from tavtorch.audio.recognition.tables import Song
 
 _CLIPS = 32
 """Clips that are looked up at once; more would need more memory."""
@@ -38,7 +38,7 @@ class Library:
 
     Raises:
         ValueError: the file is damaged, of another program (it is not changed) or of a newer version, it is a folder,
-            or the library has another recipe.
+            or the library has another recipe. A library of an older version is brought to today's format.
 
     >>> library = Library("sqlite://")                                         # in memory, for a try
     >>> song = torch.randn(1, 1, 20 * 8000)
@@ -72,7 +72,7 @@ class Library:
         return self._store.version()[0]
 
     def __iter__(self) -> Iterator["Song"]:
-        """The songs, in the order in which they were added."""
+        """The songs, in the order in which they were added or got their name."""
         return self._store.songs()
 
     def __contains__(self, name: str) -> bool:
@@ -86,6 +86,8 @@ class Library:
         title: str | None = None,
         artist: str | None = None,
         path: str | None = None,
+        file: tuple[int, int, str] | None = None,
+        overwrite: bool = False,
     ) -> bool:
         """Add a song, in one transaction.
 
@@ -93,17 +95,24 @@ class Library:
             name: the name that a `Match` gives; any text.
             landmarks: of one recording, with the recipe of the library.
             title, artist, path: stored with the song.
+            file: of the file at `path` its bytes, the time of its last change in nanoseconds, and a digest of its
+                content, stored too: by these a changed file is noticed without decoding it.
+            overwrite: replace another recording of this name.
 
         Returns:
             False if this recording is in the library under this name already: interrupted indexing can be run again.
+            Title, artist, path and file are then brought up to date.
 
         Raises:
             ValueError: the name is another recording's, the recording is in the library under another name, or it has
                 no peaks.
         """
-        from tavtorch.audio.recognition.store import Song, check_name
+        from tavtorch.audio.recognition.store import check_name, check_text
+        from tavtorch.audio.recognition.tables import Song
 
         check_name(name)
+        for argument, value in {"title": title, "artist": artist, "path": path}.items():
+            check_text(argument, value)
         self._check_recipe(landmarks)
         if len(landmarks.hash) != 1:
             raise ValueError(f"landmarks: expected one recording, got {len(landmarks.hash)}; add them one by one.")
@@ -111,12 +120,24 @@ class Library:
         if not stored:
             raise ValueError(f"landmarks: {name!r} has no peaks; is the recording silent?")
         duration = landmarks.frames * self.recipe.seconds
-        return self._store.add(Song(name, title, artist, path, duration, digest(stored)), stored, landmarks.frames)
+        song = Song(name, title, artist, path, duration, digest(stored), *(file or ()))
+        return self._store.add(song, stored, landmarks.frames, overwrite=overwrite)
 
     def remove(self, name: str) -> None:
         """Remove a song; `KeyError` if there is none of that name."""
-        if not self._store.remove(name):
-            raise KeyError(f"name: no song is called {name!r}.")
+        self._store.remove(name)
+
+    def rename(self, old: str, new: str) -> None:
+        """Give a song another name, in one transaction.
+
+        Raises:
+            KeyError: no song is called `old`.
+            ValueError: a song is called `new` already.
+        """
+        from tavtorch.audio.recognition.store import check_name
+
+        check_name(new, "new")
+        self._store.rename(old, new)
 
     def refresh(self) -> None:
         """Update the search structure to changes of the database by any process; `recognise` calls this itself."""
@@ -200,7 +221,7 @@ class Library:
         self.refresh()
         ids = [song for song, known in self._names.items() if known == name]
         if not ids:
-            raise KeyError(f"name: no song is called {name!r}.")
+            raise self._store.unknown(name)
 
         clips = select(landmarks, slice(None), self._index.device)
         clip, start = self._index.lookup(widened(pairs(clips.peaks, neighbours), tolerance))

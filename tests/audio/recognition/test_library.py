@@ -362,8 +362,8 @@ def test_a_library_of_another_format_or_with_spoilt_contents(tmp_path):
         return tmp_path / name
 
     about = "UPDATE tavtorch_about SET value = {} WHERE name = '{}'"
-    with pytest.raises(ValueError, match="has format 2, this version reads format 1"):
-        Library(spoilt("newer.db", about.format("'2'", "format")))
+    with pytest.raises(ValueError, match="has format 3, this version reads format 2"):
+        Library(spoilt("newer.db", about.format("'3'", "format")))
     for name, value in (("less.db", "'{}'"), ("more.db", "json_insert(value, '$.x', 1)"), ("odd.db", "'['")):
         with pytest.raises(ValueError, match="the stored recipe cannot be read"):
             Library(spoilt(name, about.format(value, "recipe")))
