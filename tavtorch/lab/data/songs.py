@@ -1,6 +1,5 @@
 """Songs with known stems, on disk or in memory."""
 
-import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,13 +8,10 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torchaudio.functional import resample
 
-from tavtorch.lab.data.files import AUDIO, audio_info, read_audio
-from tavtorch.lab.data.synthetic import STEMS
-
-PARTS = (*STEMS, "accompaniment", "mixture")
-_CODEC_PADDING = 0.05  # seconds by which lossy encoders lengthen one stem more than another
+from tavtorch.audio.resampling import rate_ratio, resampled
+from tavtorch.lab.data.files import read_audio
+from tavtorch.lab.data.formulas import stem_formula
 
 
 class Form(NamedTuple):
@@ -28,26 +24,39 @@ class Form(NamedTuple):
 
 @dataclass(frozen=True)
 class SongOnDisk:
-    """A folder with one file per stem; excerpts are read from the files."""
+    """A folder with one file per part; excerpts are read from the files.
+
+    `extras` are files of other names, such as `guitar.wav`. They belong to `other`. Beside a mixture or accompaniment,
+    where `other.wav` may hold them already, neither is read, and `other` is what the other parts leave.
+    """
 
     name: str
     files: dict[str, Path]
     sample_rate: int
     seconds: float
+    extras: tuple[Path, ...] = ()
 
     def read(self, stem: str, start: float, seconds: float, sample_rate: int, channels: int) -> Float[Tensor, "c t"]:
         """`seconds` of a stem from `start` on, at a sample rate and with a number of channels; zeros past the end."""
         first, wanted = round(start * self.sample_rate), round(seconds * self.sample_rate)
         count = max(0, min(wanted, round(self.seconds * self.sample_rate) - first))
         wave = torch.zeros(channels, max(wanted, 1))
-        for part, sign in stem_formula(stem, self.files).items():
-            wave[:, :count] += sign * _with_channels(read_audio(self.files[part], first, count)[0], channels)
-        return _fit(resample(wave, self.sample_rate, sample_rate), round(seconds * sample_rate))
+        for part, sign in stem_formula(stem, self.parts).items():
+            for path in self._paths(part):
+                wave[:, :count] += sign * _with_channels(read_audio(path, first, count)[0], channels)
+        return _at_rate(wave, self.sample_rate, sample_rate, round(seconds * sample_rate))
 
     @property
     def parts(self) -> Collection[str]:
         """The parts that have a file."""
-        return self.files
+        if not self.extras:
+            return self.files.keys()
+        holds_them = bool({"mixture", "accompaniment"} & self.files.keys())
+        return self.files.keys() - {"other"} if holds_them else {*self.files, "other"}
+
+    def _paths(self, part: str) -> list[Path]:
+        own = [self.files[part]] if part in self.files else []
+        return [*own, *self.extras] if part == "other" else own
 
 
 @dataclass(frozen=True)
@@ -68,9 +77,7 @@ class SongInMemory:
         wave = torch.zeros(1, 1)
         for part, sign in stem_formula(stem, self.stems).items():
             wave = wave + sign * self.stems[part][:, excerpt]
-        if sample_rate != self.sample_rate:
-            wave = resample(wave, self.sample_rate, sample_rate)
-        return _fit(_with_channels(wave, channels), round(seconds * sample_rate))
+        return _at_rate(_with_channels(wave, channels), self.sample_rate, sample_rate, round(seconds * sample_rate))
 
     @property
     def parts(self) -> Collection[str]:
@@ -81,10 +88,33 @@ class SongInMemory:
 Song = SongOnDisk | SongInMemory
 
 
-def check_stems(song: Song, stems: Sequence[str]) -> None:
-    """Raise a `ValueError` if one of the stems can neither be read nor be computed from other parts."""
+class UnfitSong(NamedTuple):
+    """A song that cannot be used, and why."""
+
+    name: str
+    error: str
+
+
+def with_stems(song: Song | UnfitSong, stems: Sequence[str]) -> Song:
+    """The song, or a `ValueError` if it cannot be used, or one of the stems cannot be had from its parts."""
+    if isinstance(song, UnfitSong):
+        raise ValueError(song.error)
     for stem in stems:
         tracks_of(stem, song)
+    return song
+
+
+def all_with_stems(songs: Sequence[Song | UnfitSong], stems: Sequence[str]) -> list[Song]:
+    """The songs, or one `ValueError` with the faults of all of them; see `with_stems`."""
+    faults, fit = [], []
+    for song in songs:
+        try:
+            fit.append(with_stems(song, stems))
+        except ValueError as error:
+            faults.append(str(error))
+    if faults:
+        raise ValueError("data.root: mend these songs, or move them elsewhere:\n  " + "\n  ".join(faults))
+    return fit
 
 
 def to_memory(song: Song, form: Form) -> Song:
@@ -98,123 +128,13 @@ def tracks_of(stem: str, song: Song) -> list[str]:
     """The parts of a song that add up to a stem: the accompaniment may be drums, bass and other."""
     try:
         parts = stem_formula(stem, song.parts)
-    except KeyError:
+    except ValueError as error:
+        extras = ", ".join(path.name for path in song.extras) if isinstance(song, SongOnDisk) else ""
+        doubt = f" Or remove {extras}, which may belong to other." if extras else ""
         raise ValueError(
-            f"{song.name}: {stem} cannot be had from {', '.join(sorted(song.parts))}. Add {stem} as a file, or "
-            "ask for other stems: task.op.stems=[vocals,accompaniment]."
+            f"{song.name}: {error} Or ask for other stems: task.op.stems=[vocals,accompaniment].{doubt}"
         ) from None
     return list(parts) if all(sign > 0 for sign in parts.values()) and parts else [stem]
-
-
-def recorded_songs(root: str | Path) -> list[Song]:
-    """The songs `<root>/<song>/{vocals,drums,bass,other,accompaniment,mixture}.{wav,flac,ogg,mp3}`, by name.
-
-    Only headers are read. Raises a `ValueError` with every song whose stems differ in rate or in length.
-    """
-    root = Path(root)
-    if not root.is_dir():
-        raise ValueError(f"data.root: expected a folder of songs, but {root} is no folder.")
-    folders = [(folder, _stem_files(folder)) for folder in sorted(root.iterdir()) if folder.is_dir()]
-    songs: list[Song] = []
-    faults = []
-    for folder, files in folders:
-        try:
-            songs += [_recorded(folder.name, files)] if files else []
-        except ValueError as fault:
-            faults.append(str(fault))
-    if faults:
-        raise ValueError("data.root: mend or remove these songs:\n  " + "\n  ".join(faults))
-    if not songs:
-        raise ValueError(
-            f"data.root: no song in {root}; expected folders <song>/ with files named {', '.join(PARTS)} "
-            f"({', '.join(AUDIO)})."
-        )
-    return songs
-
-
-class Splits(NamedTuple):
-    """Songs for training, for choosing the best weights, and for scoring."""
-
-    train: list[Song]
-    val: list[Song]
-    test: list[Song]
-
-
-def split_songs(root: str | Path, *, group: str | None = None, val: float = 0.15, test: float = 0.25) -> Splits:
-    r"""Split the songs of a folder so that no song, or no group of songs, is in two splits.
-
-    A folder with `train/` and `test/` (MUSDB18-HQ) keeps its test songs. The split depends on the sorted names only.
-
-    Args:
-        group: regular expression whose first group is what songs of one split share, such as the singer: `"(.+)_\d+"`.
-        val, test: fractions of the groups; one that is not 0 gets at least one group. `test=1` scores every song.
-    """
-    root = Path(root)
-    own_test = (root / "train").is_dir() and (root / "test").is_dir()
-    tested = recorded_songs(root / "test") if own_test else []
-    groups: dict[str, list[Song]] = {}
-    for song in recorded_songs(root / "train" if own_test else root):
-        match = re.match(group, song.name) if group else None
-        groups.setdefault(match[1] if match else song.name, []).append(song)
-    order = torch.randperm(len(groups), generator=torch.Generator().manual_seed(0)).tolist()
-    shuffled = [list(groups.values())[i] for i in order]
-    n_test = 0 if own_test else _part_of(test, len(shuffled))
-    n_val = _part_of(val, len(shuffled) - n_test)
-    parts = shuffled[n_test + n_val :], shuffled[n_test : n_test + n_val], shuffled[:n_test]
-    train, val_songs, test_songs = ([song for songs in part for song in songs] for part in parts)
-    return Splits(train, val_songs, tested + test_songs)
-
-
-def stem_formula(stem: str, parts: Collection[str]) -> dict[str, int]:
-    """The parts, with their signs, that add up to a stem.
-
-    Raises `KeyError` if none do. A part of the band that is missing from a song without a mixture is silent.
-
-    >>> stem_formula("accompaniment", ["vocals", "drums", "bass"])
-    {'drums': 1, 'bass': 1}
-    >>> stem_formula("vocals", ["mixture", "accompaniment"])
-    {'mixture': 1, 'accompaniment': -1}
-    >>> stem_formula("rest", ["mixture", "drums"])                                             # all but the drums
-    {'mixture': 1, 'drums': -1}
-    """
-    if stem == "rest" and "drums" in parts:
-        mixture = stem_formula("mixture", parts)
-        return {part: 1 for part in mixture if part != "drums"} | ({} if "drums" in mixture else {"drums": -1})
-    if stem in parts:
-        return {stem: 1}
-    music = ("accompaniment",) if "accompaniment" in parts else tuple(part for part in STEMS[1:] if part in parts)
-    if stem == "mixture" and "vocals" in parts:
-        return dict.fromkeys((*music, "vocals"), 1)
-    if stem in ("mixture", "accompaniment") and music:
-        return dict.fromkeys(music, 1)
-    rest = {"vocals": music, "accompaniment": ("vocals",)}.get(stem, [part for part in STEMS if part != stem])
-    if rest and "mixture" in parts and all(part in parts for part in rest):
-        return {"mixture": 1} | dict.fromkeys(rest, -1)
-    if stem in STEMS and "mixture" not in parts and (stem == "vocals" or "accompaniment" not in parts):
-        return {}
-    raise KeyError(stem)
-
-
-def _stem_files(folder: Path) -> dict[str, Path]:
-    return {path.stem: path for path in sorted(folder.iterdir()) if path.stem in PARTS and path.suffix.lower() in AUDIO}
-
-
-def _recorded(name: str, files: dict[str, Path]) -> SongOnDisk:
-    heads = {stem: audio_info(path) for stem, path in files.items()}
-    rates = {stem: rate for stem, (rate, _, _) in heads.items()}
-    seconds = {stem: frames / rate for stem, (rate, _, frames) in heads.items()}
-    if len(set(rates.values())) > 1:
-        raise ValueError(f"{name}: its stems differ in sample rate: {rates}; resample them to one.")
-    if max(seconds.values()) - min(seconds.values()) > _CODEC_PADDING:
-        lengths = {stem: round(length, 2) for stem, length in seconds.items()}
-        raise ValueError(
-            f"{name}: its stems differ in length: {lengths} seconds; export them from one start to one end."
-        )
-    return SongOnDisk(name, files, next(iter(rates.values())), min(seconds.values()))
-
-
-def _part_of(share: float, count: int) -> int:
-    return min(count, max(1, round(share * count))) if share > 0 else 0
 
 
 def _with_channels(wave: Tensor, channels: int) -> Tensor:
@@ -222,6 +142,7 @@ def _with_channels(wave: Tensor, channels: int) -> Tensor:
     return wave if wave.shape[0] == channels else wave.mean(0, keepdim=True).expand(channels, -1)
 
 
-def _fit(wave: Tensor, length: int) -> Tensor:
-    """Cut, or fill with silence, to `length` samples."""
+def _at_rate(wave: Tensor, sample_rate: int, rate: int, length: int) -> Tensor:
+    """Resampled from one rate to another, and cut, or filled with silence, to `length` samples."""
+    wave = resampled(wave, rate_ratio(sample_rate, rate))
     return torch.nn.functional.pad(wave, (0, length - wave.shape[-1]))

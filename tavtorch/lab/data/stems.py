@@ -15,7 +15,8 @@ from tqdm import tqdm
 
 from tavtorch.lab.data.batches import Item, loader, process_of, share
 from tavtorch.lab.data.generated import generated_songs
-from tavtorch.lab.data.songs import Form, Song, check_stems, split_songs, to_memory, tracks_of
+from tavtorch.lab.data.song_folders import Splits, log_doubts, split_songs
+from tavtorch.lab.data.songs import Form, Song, UnfitSong, all_with_stems, to_memory, tracks_of, with_stems
 
 _GENERATED = 12.0  # seconds of a generated song: a few bars of its chords
 
@@ -61,9 +62,8 @@ class Excerpts(Dataset[dict[str, Any]]):
         remix: Remix | None = None,
         seed: int = 0,
     ) -> None:
-        for song in songs:
-            check_stems(song, form.stems)
-        self.songs, self.form, self.seconds, self.remix, self.seed = songs, form, seconds, remix, seed
+        self.songs = [with_stems(song, form.stems) for song in songs]
+        self.form, self.seconds, self.remix, self.seed = form, seconds, remix, seed
         lengths = np.array([song.seconds for song in songs])
         self.shares = lengths / lengths.sum()
 
@@ -91,32 +91,33 @@ class Excerpts(Dataset[dict[str, Any]]):
 
 
 class WholeSongs(Dataset[Item]):
-    """Songs with their stems; a song that cannot be read is `{"name", "error"}`.
+    """Songs with their stems; one that cannot be read, or lacks a stem, is `{"name", "error"}`.
 
     Args:
         songs: the songs, or a function that makes them for a `sample_rate`.
         form: what they are brought to.
     """
 
-    def __init__(self, songs: Sequence[Song] | Callable[..., Sequence[Song]], form: Form) -> None:
-        self.songs = songs(sample_rate=form.sample_rate) if callable(songs) else songs
+    def __init__(self, songs: Sequence[Song | UnfitSong] | Callable[..., Sequence[Song]], form: Form) -> None:
+        self.songs: Sequence[Song | UnfitSong] = songs(sample_rate=form.sample_rate) if callable(songs) else songs
         self.form = form
 
     def __len__(self) -> int:
         return len(self.songs)
 
     def __getitem__(self, i: int) -> Item:
-        song = self.songs[i]
+        name = self.songs[i].name
         try:
-            check_stems(song, self.form.stems)
+            song = with_stems(self.songs[i], self.form.stems)
             wave, *stems = (self._read(song, stem) for stem in ("mixture", *self.form.stems))
         except ValueError as error:
-            return {"name": song.name, "error": str(error)}
+            return {"name": name, "error": str(error)}
         inputs = {"wave": wave[None], "sample_rate": self.form.sample_rate}
-        return {"name": song.name, "inputs": inputs, "truth": torch.stack(stems)[None]}
+        return {"name": name, "inputs": inputs, "truth": torch.stack(stems)[None]}
 
     def batch_key(self, i: int) -> Hashable:
-        return self.songs[i].seconds
+        song = self.songs[i]
+        return song.name if isinstance(song, UnfitSong) else song.seconds
 
     def _read(self, song: Song, stem: str) -> Tensor:
         return song.read(stem, 0.0, song.seconds, self.form.sample_rate, self.form.channels)
@@ -178,16 +179,18 @@ class Stems(L.LightningDataModule):
         self.split = partial(split_songs, group=group, val=val, test=test)
         self.batch_size, self.per_epoch, self.memory = batch_size, per_epoch, memory
         self.workers, self.seed = workers, seed
+        self._told = False
 
     def setup(self, stage: str) -> None:
-        songs = self.split(self.root) if self.root else None
+        songs = self._recorded()
         if stage not in ("fit", "validate"):
-            self.test = WholeSongs(songs.test if songs else self._generated(self.generated // 8, 2), self.form)
+            self.test = WholeSongs(songs.test if self.root else self._generated(self.generated // 8, 2), self.form)
             return
-        train = self._decoded(songs.train) if songs else []
-        val = self._decoded(songs.val) if songs else self._generated(self.generated // 8, 1)
+        unfit = [song for song in songs.test if isinstance(song, UnfitSong)]
+        recorded = all_with_stems([*songs.train, *songs.val, *unfit], self.form.stems)
+        train, val = self._decoded(recorded[: len(songs.train)]), self._decoded(recorded[len(songs.train) :])
         self.train = self._excerpts(train + self._generated(self.generated, 0), 0)
-        self.val = self._excerpts(val, 1, remix=None)
+        self.val = self._excerpts(val if self.root else self._generated(self.generated // 8, 1), 1, remix=None)
 
     def train_dataloader(self) -> DataLoader[Any]:
         rank, world = process_of(self.trainer)
@@ -206,6 +209,14 @@ class Stems(L.LightningDataModule):
 
     def test_dataloader(self) -> DataLoader[Any]:
         return loader(self.test, process_of(self.trainer))
+
+    def _recorded(self) -> Splits:
+        """The songs of the folder, with their doubts told the first time."""
+        songs = self.split(self.root) if self.root else Splits([], [], [])
+        if not self._told and process_of(self.trainer)[0] == 0:
+            log_doubts([song for part in songs for song in part])
+        self._told = True
+        return songs
 
     def _generated(self, count: int, seed: int) -> list[Song]:
         return [*generated_songs(count, _GENERATED, sample_rate=self.form.sample_rate, seed=3 * self.seed + seed)]

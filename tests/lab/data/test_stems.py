@@ -1,10 +1,12 @@
+import shutil
+
 import numpy as np
 import pytest
 import torch
 from lightning.fabric.utilities.data import _set_sampler_epoch
 from torch.utils.data import DataLoader
 
-from tavtorch.lab.data.songs import Form, SongInMemory
+from tavtorch.lab.data.songs import Form, SongInMemory, UnfitSong
 from tavtorch.lab.data.stems import EpochNumbers, Excerpts, Remix, Stems, WholeSongs
 
 FORM = Form(sample_rate=1000)
@@ -68,6 +70,13 @@ def test_whole_songs():
     torch.testing.assert_close(item["inputs"]["wave"], item["truth"].sum(1))
     assert item["name"] == "one"
     assert item["inputs"]["sample_rate"] == 1000
+
+
+def test_songs_that_cannot_be_scored_are_items_with_an_error():
+    songs = [UnfitSong("bad", "bad: why"), made_song("one"), SongInMemory("two", {"mixture": torch.ones(1, 9)}, 1000)]
+    items = WholeSongs(songs, FORM)
+    assert [items[i].get("error", "")[:25] for i in range(3)] == ["bad: why", "", "two: vocals cannot be had"]
+    assert len({items.batch_key(i) for i in range(3)}) == 3
 
 
 # reproduction
@@ -150,6 +159,20 @@ def test_more_devices_than_the_batch_can_feed(monkeypatch):
     data.setup("fit")
     with pytest.raises(ValueError, match=r"data.batch_size: 4 .* 3 devices; try 3"):
         data.train_dataloader()
+
+
+def test_unfit_songs_stop_a_training_and_are_items_of_a_test(songs, tmp_path):
+    root = tmp_path / "songs"
+    shutil.copytree(songs, root)
+    (root / "song_3" / "drums.wav").write_text("la la la")
+    (root / "song_5" / "VOCALS.flac").touch()
+    data = stems(root=str(root), generated=0, test=1.0)
+    with pytest.raises(ValueError, match=r"(?s)mend these songs.*song_3.drums.wav: not a.*song_5: VOCALS.flac and"):
+        data.setup("fit")
+    data.setup("test")
+    batches = list(data.test_dataloader())
+    assert sum("inputs" in batch for batch in batches) == 6
+    assert {name for batch in batches for name in batch["errors"]} == {"song_3", "song_5"}
 
 
 def test_nothing_to_learn_from():
