@@ -40,10 +40,6 @@ def recorded_songs(root: str | Path) -> list[Song | UnfitSong]:
         faults = "".join(f"\n  {song.error}" for song in songs if isinstance(song, UnfitSong))
         own = [path for path in _recordings(root) if path.stem.lower() in PARTS]
         itself = " It looks like a song itself: give the folder that it is in." if own else ""
-            " It looks like a song itself: give the folder that it is in."
-            if any(p.stem.lower() in PARTS for p in _recordings(root))
-            else ""
-        )
         raise ValueError(
             f"data.root: no song in {root}; expected folders <song>/ with files named {', '.join(PARTS)} "
             f"({', '.join(AUDIO)}).{itself}{faults}"
