@@ -31,16 +31,20 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from tavtorch.lab.run import assemble, weights
+from tavtorch.lab.command import literal
+from tavtorch.lab.run import assemble, settings_of, weights
 from tavtorch.lab.script import check_items, without_traceback
 
 CONFIGS = str(Path(__file__).resolve().parent / "configs")
 
 
+@literal("evaluate")
 @hydra.main(version_base="1.3", config_path=CONFIGS, config_name="evaluate")
 @without_traceback
 def main(config: DictConfig) -> None:
     ckpt = weights(config, Path(__file__).with_name("train.py"))
+    if config.run == "predict":
+        config.settings = settings_of(config, ckpt)
     trainer, task, data = assemble(config)
     if config.run == "predict":
         trainer.predict(task, data, ckpt_path=ckpt, weights_only=True, return_predictions=False)

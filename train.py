@@ -19,6 +19,7 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
+from tavtorch.lab.command import literal
 from tavtorch.lab.run import assemble, checkpoint
 from tavtorch.lab.script import check_items, without_traceback
 
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 CONFIGS = str(Path(__file__).resolve().parent / "configs")
 
 
+@literal("train")
 @hydra.main(version_base="1.3", config_path=CONFIGS, config_name="train")
 @without_traceback
 def main(config: DictConfig) -> None:

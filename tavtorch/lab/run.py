@@ -1,39 +1,52 @@
-"""What train.py and evaluate.py share: a configuration becomes a trainer, a task and its data."""
+"""What train.py and evaluate.py share: a configuration becomes a trainer, a task and its data.
 
+Torch and Lightning are loaded by what needs them, so that a script answers `--help` and typing errors at once.
+"""
+
+import hashlib
 import inspect
 import logging
 import shlex
-import subprocess
 import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-import lightning as L
-import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
-from torch import nn
 
-from tavtorch.lab.task import Task
+from tavtorch.lab.signals import is_first_process, run_child
+
+if TYPE_CHECKING:
+    import lightning as L
+
+    from tavtorch.lab.task import Task
 
 log = logging.getLogger(__name__)
 _EVALUATE_ONLY = ("run", "overwrite", "strict", "train_for")  # settings that train.py does not have
 
 
-def assemble(config: DictConfig) -> tuple[L.Trainer, Task, L.LightningDataModule]:
+def assemble(config: DictConfig) -> "tuple[L.Trainer, Task, L.LightningDataModule]":
     """Build what a configuration names, seeded."""
+    import lightning as L
+
+    from tavtorch.lab.callbacks import StopTogether
+    from tavtorch.lab.checkpoints import Checkpoints
+
     _quieten()
     L.seed_everything(config.seed, verbose=False)
-    task, data, callbacks, loggers = (
-        instantiate(config[key], _convert_="all") for key in ("task", "data", "callbacks", "logger")
-    )
+    task, data, callbacks = (instantiate(config[key], _convert_="all") for key in ("task", "data", "callbacks"))
+    loggers = {} if config.get("run") == "predict" else instantiate(config.logger, _convert_="all")
     task.made_by = plain(config.task.op)
-    plugins = {"callbacks": list(callbacks.values()), "logger": list(loggers.values())}
-    trainer = instantiate(config.trainer, precision=precision(config.trainer.precision), **plugins)
-    return trainer, task, data
+    plugins = {
+        "callbacks": [*callbacks.values(), StopTogether()],
+        "logger": list(loggers.values()),
+        "plugins": [Checkpoints()],
+        "precision": precision(config.trainer.precision),
+    }
+    return instantiate(config.trainer, _convert_="all", **plugins), task, data
 
 
 def checkpoint(config: DictConfig) -> str | None:
@@ -44,19 +57,12 @@ def checkpoint(config: DictConfig) -> str | None:
     if config.ckpt == "last" and not path.exists():
         log.info("%s: nothing to go on with yet; starting afresh.", path)
         return None
-    if not path.is_file():
-        raise ValueError(f"ckpt: {path} does not exist; train one with train.py, or give the path of a checkpoint.")
-    try:
-        made_by = torch.load(path, map_location="cpu", weights_only=True, mmap=True)["made_by"]
-    except Exception as error:  # torch.load fails in many ways on a file that is no checkpoint
-        raise ValueError(
-            f"ckpt: {path} is no checkpoint of tavtorch, or it is damaged; train one with train.py."
-        ) from error
-    wanted = plain(config.task.op)
-    other = {key: made_by.get(key) for key in wanted.keys() | made_by.keys() if wanted.get(key) != made_by.get(key)}
-    if other:
-        overrides = " ".join(f"task.op.{key}={value}" for key, value in sorted(other.items())).replace("'", "")
-        raise ValueError(f"ckpt: {path} is of another network; add: {overrides}")
+    from tavtorch.lab import checkpoints
+
+    state, training = checkpoints.read(path), "run" not in config
+    checkpoints.check(path, state, config.task.op, resume=training)
+    if training and (limit := checkpoints.used_up(state, config.trainer.max_epochs, config.trainer.max_time)):
+        log.info("%s has been trained for all of %s: nothing is added to it; raise that to train longer.", path, limit)
     return str(path)
 
 
@@ -68,12 +74,17 @@ def weights(config: DictConfig, script: Path) -> str | None:
     """
     if config.ckpt is None and _is_network(config):
         own = Path(config.out, "checkpoints/best.ckpt")
-        if not own.is_file() and config.train_for:
+        unfinished = own.with_name("unfinished")  # while a training runs here, and after it was stopped
+        if config.train_for and (not own.is_file() or unfinished.exists()):
             log.info("%s: not trained yet; training it for %s", config.name, config.train_for)
             same = [word for word in typed() if word.partition("=")[0] not in _EVALUATE_ONLY]
             here = [f"hydra.run.dir={config.out}", f"trainer.max_time={config.train_for}"]
+            here += ["ckpt=last"] if unfinished.exists() else []
+            unfinished.parent.mkdir(parents=True, exist_ok=True)
+            unfinished.touch()
             unscored = "+trainer.limit_test_batches=0"  # that comes next
-            subprocess.run([sys.executable, str(script), *same, *here, unscored], check=True)
+            run_child([sys.executable, str(script), *same, *here, unscored])
+            unfinished.unlink()
         if not own.is_file():
             training = shlex.join(["python", "train.py", *typed()])
             raise UntrainedError(
@@ -87,10 +98,26 @@ class UntrainedError(ValueError):
     """A network without training is not worth a score."""
 
 
+def settings_of(config: DictConfig, ckpt: str | None) -> str:
+    """A digest of what decides a result beside its file: how files are read, the op and its weights, how it is saved.
+
+    The songs of a library that is asked belong to it.
+    """
+    parts: list[Any] = [plain(config.task).get(key) for key in ("op", "inference", "save", "seed")]
+    parts += [plain(config.data).get("media"), precision(config.trainer.precision)]
+    if ckpt:
+        parts.append(Path(ckpt).read_bytes())
+    if "library" in config:
+        parts.append([(song.name, song.digest) for song in instantiate(config.library)])
+    return hashlib.blake2b(repr(parts).encode(), digest_size=16).hexdigest()
+
+
 def precision(wanted: str) -> str:
     """`auto` is bfloat16 if the hardware multiplies in it, else float32, which is then faster."""
     if wanted != "auto":
         return wanted
+    import torch
+
     if torch.cuda.is_available():
         fast = torch.cuda.is_bf16_supported()
     else:
@@ -100,6 +127,8 @@ def precision(wanted: str) -> str:
 
 
 def _is_network(config: DictConfig) -> bool:
+    from torch import nn
+
     op = get_object(config.task.op._target_)
     return inspect.isclass(op) and issubclass(op, nn.Module)
 
@@ -116,12 +145,15 @@ def plain(config: DictConfig) -> dict[str, Any]:
 
 def _quieten() -> None:
     """Hide what Lightning tells developers, which is of no use to users of a script."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    if not is_first_process():  # which says the same
+        warnings.filterwarnings("ignore")
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING if is_first_process() else logging.ERROR)
     for message in (
         ".*does not have many workers",
         ".*smaller than the logging interval",
         ".*exists and is not empty",
         ".*predict returned None",
+        ".*across ranks is zero",  # there is nothing left to do
         "Be aware",
     ):
         warnings.filterwarnings("ignore", message)

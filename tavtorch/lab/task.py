@@ -38,7 +38,8 @@ class Task(L.LightningModule):
         loss: `loss(output, truth)`, one number per item, `(b,)`.
         score: `score(output, batch)`, a dictionary of such numbers; every item becomes a row of `rows`.
         show: `show(output, batch)`, the panels of an item on the page, for a batch of one.
-        save: `save(path, output, batch)` writes a result, for a batch of one; `path` has no suffix yet.
+        save: `save(path, output, batch)` writes a result, for a batch of one, and returns the file or folder, or None
+            if the result is elsewhere, as in a database; `path` has no suffix yet.
         average: of a score over the items that have it.
         optimizer, scheduler: made from the parameters, and from the optimizer; the scheduler is stepped once an epoch,
             with `val/loss` if it is a `ReduceLROnPlateau`.
@@ -54,7 +55,7 @@ class Task(L.LightningModule):
         loss: Callable[[Any, Any], Tensor] | None = None,
         score: Callable[[Any, Batch], dict[str, Tensor]] | None = None,
         show: Callable[[Any, Batch], list[Panel]] | None = None,
-        save: Callable[[Path, Any, Batch], None] | None = None,
+        save: Callable[[Path, Any, Batch], Path | None] | None = None,
         average: Callable[[Any], Any] = np.median,
         optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer] | None = None,
         scheduler: Callable[[torch.optim.Optimizer], LRScheduler] | None = None,

@@ -1,5 +1,6 @@
 """Predictions to files, each written completely or not at all, with a summary at the end."""
 
+import errno
 import logging
 import time
 from pathlib import Path
@@ -7,7 +8,9 @@ from typing import Any
 
 import lightning as L
 
+from tavtorch.lab.data.atomic import remove_parts
 from tavtorch.lab.data.batches import Batch, select
+from tavtorch.lab.data.results import Results
 from tavtorch.lab.task import Task, from_all_processes
 
 log = logging.getLogger(__name__)
@@ -20,10 +23,11 @@ class Write(L.Callback):
 
     Args:
         folder: where the results are written, each under its item's name.
+        settings: what decides them beside the files, see `Results`.
     """
 
-    def __init__(self, folder: str) -> None:
-        self.folder = Path(folder)
+    def __init__(self, folder: str, *, settings: str = "") -> None:
+        self.folder, self.settings = Path(folder), settings
         self.written, self.seconds = 0, 0.0
 
     def on_predict_start(self, trainer: L.Trainer, task: L.LightningModule) -> None:
@@ -31,30 +35,39 @@ class Write(L.Callback):
         if task.save is None:
             raise ValueError("task.save: this task cannot write results; name a writer of tavtorch.lab.kinds.")
         self.written, self.seconds, self.begun = 0, 0.0, time.monotonic()
+        self.results = Results(self.folder, self.settings)
+        if trainer.is_global_zero:
+            remove_parts(self.folder)
 
     def on_predict_batch_end(
         self, trainer: L.Trainer, task: L.LightningModule, output: Any, batch: Batch, *_: int
     ) -> None:
         assert isinstance(task, Task) and task.save is not None
         for i, name in enumerate(batch.get("name", ())):
+            one = select(batch, i)
             try:
-                task.save(self.folder / name, select(output, i), select(batch, i))
+                place = task.save(self.folder / name, select(output, i), one)
+                if place and "sources" in one:
+                    converged = name not in task.not_converged
+                    self.results.add(name, one["sources"][0], place, converged=converged)
             except ValueError as error:
                 task.errors[name] = f"{name}: {error}"
             except OSError as error:
-                raise ValueError(
-                    f"{self.folder / name}: cannot be written ({error}). What was written is complete; make room or "
-                    "choose another folder with hydra.run.dir=..., and run again to do the rest."
-                ) from error
+                if error.errno != errno.ENAMETOOLONG:
+                    raise ValueError(
+                        f"{self.folder / name}: cannot be written ({error}). What was written is complete; make room "
+                        "or choose another folder with hydra.run.dir=..., and run again to do the rest."
+                    ) from error
+                task.errors[name] = f"{name}: its result would have too long a name; rename the file."
             else:
                 self.written += 1
-                self.seconds += _seconds(batch["inputs"])
+                self.seconds += _seconds(one["inputs"])
 
     def on_predict_end(self, trainer: L.Trainer, task: L.LightningModule) -> None:
         assert isinstance(task, Task)
         written, seconds = (sum(from_all_processes(mine)) for mine in (self.written, self.seconds))
         if trainer.is_global_zero:
-            folder = f" to {self.folder}" if self.folder.exists() else ""  # a library is elsewhere
+            folder = f" to {self.folder.resolve()}" if self.folder.exists() else ""  # a library is elsewhere
             elapsed = time.monotonic() - self.begun
             pace = f"{seconds / elapsed:.1f} × real time" if seconds else f"{written / elapsed:.1f} a second"
             log.info("%d written%s, %d passed over; %s.", written, folder, len(task.errors), pace)

@@ -1,3 +1,5 @@
+import os
+import subprocess
 from functools import partial
 
 import lightning as L
@@ -5,13 +7,15 @@ import numpy as np
 import pytest
 import torch
 
-from tavtorch import Library, Solution, Stop, circle, fill, kass_force, recognise, segment, separate_components
+from tavtorch import Library, Solution, Stop, circle, fill, kass_force, recognise, rof, segment, separate_components
 from tavtorch.audio.recognition import fingerprint_stream
 from tavtorch.image.splitting.split import Split
+from tavtorch.lab.data.atomic import whole
 from tavtorch.lab.data.batches import loader
 from tavtorch.lab.data.files import About, Picture, read_audio, read_picture, write_audio, write_picture
 from tavtorch.lab.data.folder import Files, Folder
 from tavtorch.lab.data.media import PICTURE, RECORDING, STREAM, with_circle
+from tavtorch.lab.data.results import Results
 from tavtorch.lab.kinds.contours import write_contours
 from tavtorch.lab.kinds.forces import write_field
 from tavtorch.lab.kinds.music import write_answers, write_song
@@ -29,7 +33,12 @@ def halves(wave, sample_rate):
 
 
 def save(path, output, batch):
-    write_stems(path, output, batch, stems=["vocals", "rest"])
+    return write_stems(path, output, batch, stems=["vocals", "rest"])
+
+
+def save_with_long_name(path, output, batch):
+    with whole(path.with_name(f"{path.name}.result")) as part:
+        part.touch()
 
 
 @pytest.fixture
@@ -39,9 +48,9 @@ def recordings(tmp_path):
     return tmp_path / "in"
 
 
-def predict(root, folder, save=save, op=halves, media=RECORDING, **options):
-    callback, task = Write(str(folder)), Task(op, save=save)
-    data = Folder(str(root), media, results=str(folder), **options)
+def predict(root, folder, save=save, op=halves, media=RECORDING, settings="", **options):
+    callback, task = Write(str(folder), settings=settings), Task(op, save=save)
+    data = Folder(str(root), media, results=str(folder), settings=settings, **options)
     trainer = L.Trainer(
         accelerator="cpu", logger=False, enable_progress_bar=False, callbacks=[callback], enable_checkpointing=False
     )
@@ -79,6 +88,37 @@ def test_what_is_done_is_not_done_again(recordings, tmp_path):
     (tmp_path / "out/a/rest.wav").unlink()
     (tmp_path / "out/a").rmdir()
     assert predict(recordings, tmp_path / "out") == (1, {})
+
+
+def test_what_changed_is_done_again(recordings, tmp_path):
+    write_audio(recordings / "a.wav", 0.1 * torch.randn(2, 8000), 8000)
+    predict(recordings, tmp_path / "out")
+    assert predict(recordings, tmp_path / "out", settings="others") == (2, {})
+    write_audio(recordings / "a.wav", 0.1 * torch.randn(2, 8000), 8000)
+    assert predict(recordings, tmp_path / "out", settings="others") == (1, {})
+
+
+def test_a_result_that_did_not_converge_is_recorded_as_such(pictures, tmp_path):
+    op = partial(rof, weight=0.1, stop=Stop(1e-9, 2, 1))
+    predict(pictures, tmp_path / "out", write_image, op, PICTURE)
+    assert not any(line.converged for line in Results(tmp_path / "out").lines.values())
+
+
+def test_a_result_with_too_long_a_name_is_told_and_the_others_are_done(recordings, tmp_path):
+    write_audio(recordings / f"{'n' * 250}.wav", 0.1 * torch.randn(2, 8000), 8000)
+    written, errors = predict(recordings, tmp_path / "out", save_with_long_name)
+    assert written == 2
+    assert "rename the file" in errors["n" * 250]
+
+
+def test_what_a_killed_run_left_is_removed(recordings, tmp_path):
+    finished = subprocess.Popen(["true"])
+    finished.wait()
+    (tmp_path / f"out/live/.{finished.pid}.b").mkdir(parents=True)
+    (tmp_path / f"out/.{os.getpid()}.other").touch()  # of a run that goes on
+    predict(recordings, tmp_path / "out")
+    assert not (tmp_path / f"out/live/.{finished.pid}.b").exists()
+    assert (tmp_path / f"out/.{os.getpid()}.other").exists()
 
 
 def test_a_bad_file_is_told_and_the_others_are_done(recordings, tmp_path):

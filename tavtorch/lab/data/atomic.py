@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,11 +24,38 @@ def whole(path: Path) -> Iterator[Path]:
     part = path.with_name(f".{os.getpid()}.{name}")
     try:
         yield part
-        if path.is_dir():
-            shutil.rmtree(path)
-        part.replace(path)
-    finally:
-        if part.is_dir():
-            shutil.rmtree(part, ignore_errors=True)
+        if path.is_dir():  # which a file or folder cannot replace
+            old = part.with_name(f"{part.name}.old")
+            path.replace(old)
+            part.replace(path)
+            _remove(old)
         else:
-            part.unlink(missing_ok=True)
+            part.replace(path)
+    finally:
+        _remove(part)
+
+
+def remove_parts(folder: Path) -> None:
+    """Remove what `whole` left below a folder in processes that were killed."""
+    for place, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            found = re.match(r"\.(\d+)\.", name)
+            if found and not _alive(int(found[1])):
+                _remove(Path(place, name))
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass
+    return True

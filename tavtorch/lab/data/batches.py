@@ -16,6 +16,8 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 from torch.utils.data import DataLoader, Dataset
 
+from tavtorch.lab.data.results import Source
+
 
 class Item(TypedDict, total=False):
     """One picture, recording or clip; see the docstring of this module."""
@@ -32,6 +34,8 @@ class Item(TypedDict, total=False):
     """Suffix, transparency and bit depth of a picture's file, for the file of its result."""
     path: str
     """Of the file that a stream is read from."""
+    sources: list[Source]
+    """The files that a file's result is made of."""
     noise: str
     """Of a clip: what was added to it."""
     song: str
@@ -47,6 +51,7 @@ class Batch(TypedDict, total=False):
     truth: Any
     file: list[dict[str, Any]]
     path: list[str]
+    sources: list[list[Source]]
     noise: list[str]
     song: list[str]
 

@@ -1,6 +1,8 @@
 import pickle
 
 import numpy as np
+import os
+
 import pytest
 import tifffile
 import torch
@@ -8,6 +10,7 @@ import torch
 from tavtorch.lab.data.files import Picture, write_audio, write_picture
 from tavtorch.lab.data.folder import Files, Folder
 from tavtorch.lab.data.media import PICTURE, RECORDING, STREAM, with_circle, with_hole
+from tavtorch.lab.data.results import Results, Source
 from tavtorch.lab.kinds.pictures import write_image
 
 
@@ -34,19 +37,28 @@ def test_one_file(tmp_path):
     assert item["inputs"]["sample_rate"] == 8000
 
 
-def test_names_that_differ_in_their_suffix_keep_it(tmp_path):
-    fill(tmp_path, "a.wav", "a.mp3", "b.wav")
-    assert names(Files(tmp_path, RECORDING)) == ["a.mp3", "a.wav", "b"]
-
-
-def test_done_ones_are_left_out(tmp_path):
+def test_done_ones_are_left_out_and_told(tmp_path, caplog):
     fill(tmp_path, "in/a.wav", "in/b.wav", "in/c.wav")
-    (tmp_path / "out/a").mkdir(parents=True)
-    fill(tmp_path, "out/b.flac")
-    assert names(Files(tmp_path / "in", RECORDING, tmp_path / "out")) == ["c"]
-    folder = Folder(str(tmp_path / "in"), RECORDING, results=str(tmp_path / "out"), overwrite=True)
+    (tmp_path / "in/notes.txt").touch()
+    results = Results(tmp_path / "out")
+    for name in ("a", "b"):
+        (tmp_path / "out" / name).mkdir(parents=True)
+        results.add(name, [Source.of(tmp_path / f"in/{name}.wav")], tmp_path / "out" / name, converged=name != "b")
+    for overwrite, expected in {False: ["c"], True: ["a", "b", "c"]}.items():
+        folder = Folder(str(tmp_path / "in"), RECORDING, results=str(tmp_path / "out"), overwrite=overwrite)
+        with caplog.at_level("INFO", "tavtorch"):
+            folder.setup("predict")
+        assert names(folder.files) == expected
+    assert "2 have their result in" in caplog.text
+    assert "of these did not converge: b" in caplog.text
+    assert "left out, as no recording: 1 .txt" in caplog.text
+
+
+def test_several_paths(tmp_path):
+    fill(tmp_path, "x/a.wav", "y/a.wav")
+    folder = Folder([str(tmp_path / "x"), str(tmp_path / "y/a.wav")], RECORDING)
     folder.setup("predict")
-    assert names(folder.files) == ["a", "b", "c"]
+    assert names(folder.files) == ["x/a", "y/a"]
 
 
 def test_a_bad_file_is_an_item_with_an_error(tmp_path):
@@ -177,6 +189,36 @@ def test_a_picture_whose_hole_nobody_told(tmp_path):
 
 
 # errors
+
+
+def test_the_place_of_another_file_is_an_item_with_an_error(tmp_path):
+    fill(tmp_path, "x/a.wav", "x/b.wav", "y/a.wav", "y/c.wav")
+    (tmp_path / "out/a").mkdir(parents=True)
+    Results(tmp_path / "out").add("a", [Source.of(tmp_path / "x/a.wav")], tmp_path / "out/a")
+    files = Files(tmp_path / "y", RECORDING, Results(tmp_path / "out"))
+    assert "is the result of" in files[0]["error"]
+    assert "error" not in files[1]
+
+
+def test_inputs_among_the_results(tmp_path):
+    fill(tmp_path, "a.wav")
+    with pytest.raises(ValueError, match="a.wav lies in .*, where this run writes its results"):
+        Folder(str(tmp_path), RECORDING, results=str(tmp_path), overwrite=True).setup("predict")
+
+
+def test_a_folder_that_may_not_be_read_is_an_item_with_an_error(tmp_path, monkeypatch):
+    fill(tmp_path, "a.wav", "secret/b.wav")
+    scan = os.scandir
+
+    def refuse(path):
+        if os.path.basename(path) == "secret":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    files = Files(tmp_path, RECORDING)
+    assert "error" not in files[0]
+    assert "secret: this folder may not be read" in files[1]["error"]
 
 
 def test_no_such_folder(tmp_path):

@@ -1,0 +1,32 @@
+import pytest
+
+from tavtorch.lab.data.atomic import whole
+
+
+def test_a_folder_replaces_a_folder_and_a_file_replaces_a_folder(tmp_path):
+    place = tmp_path / "deep/result"
+    for content in ("first", "second"):
+        with whole(place) as part:
+            part.mkdir()
+            (part / content).touch()
+    assert [path.name for path in place.iterdir()] == ["second"]
+    with whole(place) as part:
+        part.write_text("third")
+    assert place.read_text() == "third"
+    assert [path.name for path in place.parent.iterdir()] == ["result"]
+
+
+def test_what_was_there_stays_where_writing_fails(tmp_path):
+    place = tmp_path / "result"
+    place.mkdir()
+    with pytest.raises(RuntimeError), whole(place) as part:
+        part.write_text("half")
+        raise RuntimeError
+    assert [path.name for path in tmp_path.iterdir()] == ["result"]
+    assert place.is_dir()
+
+
+def test_a_name_as_long_as_the_file_system_allows(tmp_path):
+    with whole(tmp_path / ("n" * 251 + ".wav")) as part:
+        part.touch()
+    assert [len(path.name) for path in tmp_path.iterdir()] == [255]
