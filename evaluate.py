@@ -1,26 +1,29 @@
 """Score a system on truth, or run it over files.
 
     python evaluate.py task=rof               scores on noisy pictures, writes runs/rof/report.html
-    python evaluate.py task=inpaint_tv data=written data.root=PATH
-                                              the same on your pictures, with text over them
-    python evaluate.py task=rof data=folder data.root=PATH run=predict
-                                              a picture, or a folder of pictures, through the op: results in
+    python evaluate.py task=rof files=PATH    a picture, or a folder of pictures, through the op: results in
                                               runs/rof/predictions, in the format and bit depth of the files
-    python evaluate.py task=separate          scores the network of train.py (another: ckpt=PATH) on generated songs
-    python evaluate.py task=separate data=stems data.root=PATH data.test=1 ckpt=...
-                                              scores on every song of a folder
-    python evaluate.py task=separate data=folder data.root=PATH run=predict ckpt=...
-                                              a recording, or a folder of recordings, through the op: results in
-                                              runs/separate/predictions; files that have their result are skipped
-    python evaluate.py task=fingerprint data=music data.root=PATH run=predict
+    python evaluate.py task=separate files=PATH
+                                              a recording, or a folder of recordings, into stems by the network of
+                                              train.py (another: ckpt=PATH)
+    python evaluate.py task=fingerprint files=PATH
                                               adds songs to the library runs/library.sqlite
-    python evaluate.py task=recognise data=clips data.root=PATH run=predict
+    python evaluate.py task=recognise files=PATH
                                               the song of a clip, or the tracks of a long recording
+    python evaluate.py task=separate          scores the network on generated songs
+    python evaluate.py task=separate data=stems data.root=PATH data.test=1
+                                              scores it on every song of a folder
+    python evaluate.py task=inpaint_tv data=written data.root=PATH
+                                              scores on your pictures, with text over them
     python evaluate.py -m 'experiment=glob(*)'
                                               every experiment of the report, on one page: runs/report/index.html
     python evaluate.py ... metrics=bss_eval   BSS-eval v4 instead (pip install 'tavtorch[museval]'; minutes per song)
     python evaluate.py ... trainer.devices=2 trainer.strategy=ddp
                                               on several processes, each file once
+
+files= is short for data=folder data.root=PATH run=predict, with data=music for fingerprint and data=clips for recognise.
+PATH is a file, a folder, a pattern such as '*.png', or several of them with commas between them, in any characters. What
+is done is not done again, unless its file or the settings have changed, or overwrite=true.
 
 Ends with exit code 1 if an item failed, which is named while the others are done, and with strict=true also if a result
 did not converge.
@@ -33,11 +36,12 @@ from omegaconf import DictConfig
 
 from tavtorch.lab.command import literal
 from tavtorch.lab.run import assemble, settings_of, weights
-from tavtorch.lab.script import check_items, without_traceback
+from tavtorch.lab.script import check_items, without_traceback, without_typing_errors
 
 CONFIGS = str(Path(__file__).resolve().parent / "configs")
 
 
+@without_typing_errors
 @literal("evaluate")
 @hydra.main(version_base="1.3", config_path=CONFIGS, config_name="evaluate")
 @without_traceback

@@ -1,7 +1,7 @@
 """Train a network on songs, score it on other songs, and write a page about it.
 
     python train.py                                       a singing-voice separator, on generated music, in minutes
-    python train.py data=stems data.root=PATH             the same on a folder of songs, beside generated ones:
+    python train.py files=PATH                            the same on a folder of songs, beside generated ones:
                                                           <song>/{mixture,vocals,drums,bass,other,accompaniment}.{wav,flac,ogg,mp3}
     python train.py ckpt=last                             resume a run that was stopped
     python train.py experiment=unet_large data.root=PATH  a published setting: see configs/experiment
@@ -13,7 +13,6 @@ Every value of the configuration can be changed like this: `python train.py --cf
 runs/<name>: report.html, checkpoints/{best,last}.ckpt, and the logs for CSV and TensorBoard.
 """
 
-import logging
 from pathlib import Path
 
 import hydra
@@ -21,22 +20,18 @@ from omegaconf import DictConfig
 
 from tavtorch.lab.command import literal
 from tavtorch.lab.run import assemble, checkpoint
-from tavtorch.lab.script import check_items, without_traceback
+from tavtorch.lab.script import check_items, without_traceback, without_typing_errors
 
-log = logging.getLogger(__name__)
 CONFIGS = str(Path(__file__).resolve().parent / "configs")
 
 
+@without_typing_errors
 @literal("train")
 @hydra.main(version_base="1.3", config_path=CONFIGS, config_name="train")
 @without_traceback
 def main(config: DictConfig) -> None:
     trainer, task, data = assemble(config)
-    try:
-        trainer.fit(task, data, ckpt_path=checkpoint(config), weights_only=True)
-    finally:
-        if trainer.interrupted:
-            log.info("\nstopped: the same command with ckpt=last goes on from the last whole epoch")
+    trainer.fit(task, data, ckpt_path=checkpoint(config), weights_only=True)
     trainer.test(task, data, ckpt_path="best", weights_only=True, verbose=False)
     check_items(task)
 

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
+from tavtorch.lab.command import words as literal_words
+
 TOP = Path(__file__).resolve().parents[1]
 README = (TOP / "README.md").read_text()
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
@@ -25,7 +27,7 @@ COMMANDS = [
 def test_a_command_names_settings_that_exist(command):
     words = shlex.split(re.split(r"\s{2,}|#|\.\.\. ", command)[0].replace("...", "x.ckpt"), comments=True)
     script = next(Path(word).stem for word in words if word.endswith(".py"))
-    overrides = [word for word in words if "=" in word and not word.startswith("-")]
+    overrides = literal_words(script, [word for word in words if "=" in word and not word.startswith("-")])
     variants = [overrides]
     if "-m" in words:
         key, values = overrides[0].split("=", 1)

@@ -1,5 +1,6 @@
 """Whether an op takes what the data give and what the user sets, checked before the op is called."""
 
+import difflib
 import inspect
 import types
 import typing
@@ -60,7 +61,8 @@ def check_settings(op: Callable[..., Any] | None, path: str) -> None:
     for name, value in op.keywords.items():
         if name not in parameters and not any(one.kind is one.VAR_KEYWORD for one in parameters.values()):
             raise ValueError(
-                f"{path}.{name}: {name_of(op)} has no such argument; it takes {_listed(list(parameters))}."
+                f"{path}.{name}: {name_of(op)} has no such argument; {nearest(name, list(parameters))}it takes "
+                f"{_listed(list(parameters))}."
             )
         if name in types_of and not _fits(value, types_of[name]):
             raise ValueError(f"{path}.{name}: expected {_described(types_of[name])}, got {value!r}.")
@@ -79,6 +81,16 @@ def takes(op: Callable[..., Any], name: str) -> bool:
     """Whether an argument is open: the op has it, and no setting of a `partial` fills it."""
     filled = op.keywords if isinstance(op, partial) else {}
     return name in _parameters(op) and filled.get(name) is None
+
+
+def nearest(name: str, known: Sequence[str]) -> str:
+    """A hint for a misspelt name; empty if none is like it.
+
+    >>> nearest("wieght", ["image", "weight"])
+    'did you mean `weight`? '
+    """
+    like = difflib.get_close_matches(name, known, 1)
+    return f"did you mean `{like[0]}`? " if like else ""
 
 
 def name_of(op: Callable[..., Any]) -> str:
