@@ -1,12 +1,21 @@
-"""What training adds to Lightning's callbacks."""
+"""What the lab adds to Lightning's callbacks."""
 
+import logging
+import os
+import sys
 import time
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import lightning as L
-from lightning.pytorch.callbacks import EMAWeightAveraging, Timer, TQDMProgressBar
+from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint, Timer, TQDMProgressBar
 from lightning.pytorch.trainer.states import TrainerFn
+
+from tavtorch.lab.signals import Stopped, end_in_order
+
+log = logging.getLogger(__name__)
+_INTERVAL = 30.0  # seconds between two lines of progress where there is no terminal
 
 
 class Average(EMAWeightAveraging):
@@ -20,12 +29,78 @@ class Average(EMAWeightAveraging):
             super().on_load_checkpoint(trainer, task, checkpoint)
 
 
-class TimeLeft(TQDMProgressBar):
-    """Lightning's progress bar, with an upper bound of the remaining time of the training."""
+class Keep(ModelCheckpoint):
+    """Lightning's checkpoints of the best and of the last epoch, also for a run whose folder was moved.
+
+    Lightning stores absolute paths and forgets the best epoch where they have changed, so that the next epoch, however
+    bad, would replace it.
+    """
+
+    @property
+    def state_key(self) -> str:
+        """That of Lightning's, which checkpoints until 0.1 have."""
+        return super().state_key.replace(type(self).__qualname__, ModelCheckpoint.__qualname__)
+
+    def on_load_checkpoint(self, trainer: L.Trainer, task: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        state, here = checkpoint.get("callbacks", {}).get(self.state_key), Path(self.dirpath or "")
+        if state and Path(str(trainer.ckpt_path)).resolve().parent == here.resolve():
+            moved = {path: str(here / Path(path).name) for path in state["best_k_models"]}
+            state["dirpath"] = self.dirpath
+            state["best_k_models"] = {moved[path]: score for path, score in state["best_k_models"].items()}
+            for key in ("best_model_path", "kth_best_model_path", "last_model_path"):
+                state[key] = str(here / Path(state[key]).name) if state[key] else ""
+
+
+class StopTogether(L.Callback):
+    """A signal that stops the first process of a run stops the processes that it started."""
+
+    def on_train_start(self, trainer: L.Trainer, task: L.LightningModule) -> None:
+        """Take the signals back from Lightning, which ends with exit code 0, and not before the end of an epoch."""
+        if "SLURM_JOB_ID" not in os.environ:  # where Lightning asks for another turn
+            end_in_order()
+
+    on_test_start = on_predict_start = on_train_start
+
+    def on_exception(self, trainer: L.Trainer, task: L.LightningModule, exception: BaseException) -> None:
+        launcher = trainer.strategy.launcher
+        if isinstance(exception, Stopped) and launcher is not None:
+            launcher.kill(exception.signum)
+
+
+class Progress(TQDMProgressBar):
+    """Lightning's progress bar; where there is no terminal, a line every 30 s."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.spoke = time.monotonic()
+        if not sys.stdout.isatty():
+            self.disable()
+
+    def on_test_batch_end(self, trainer: L.Trainer, task: L.LightningModule, *args: Any, **more: Any) -> None:
+        super().on_test_batch_end(trainer, task, *args, **more)
+        self._say(trainer, args[2] + 1, sum(trainer.num_test_batches))
+
+    def on_predict_batch_end(self, trainer: L.Trainer, task: L.LightningModule, *args: Any, **more: Any) -> None:
+        super().on_predict_batch_end(trainer, task, *args, **more)
+        self._say(trainer, args[2] + 1, sum(trainer.num_predict_batches))
+
+    def _say(self, trainer: L.Trainer, done: int, count: float, *, of: str = "batches", more: str = "") -> None:
+        if not self.is_enabled and trainer.is_global_zero and time.monotonic() - self.spoke > _INTERVAL:
+            log.info("%d of %d %s%s", done, count, of, more)
+            self.spoke = time.monotonic()
+
+
+class TimeLeft(Progress):
+    """With an upper bound of the remaining time of the training."""
 
     def on_train_start(self, trainer: L.Trainer, task: L.LightningModule) -> None:
         super().on_train_start(trainer, task)
         self._begun, self._first = time.monotonic(), trainer.current_epoch
+
+    def on_train_epoch_end(self, trainer: L.Trainer, task: L.LightningModule) -> None:
+        super().on_train_epoch_end(trainer, task)
+        losses = "".join(f", {name} {float(value):.3g}" for name, value in trainer.callback_metrics.items())
+        self._say(trainer, trainer.current_epoch + 1, trainer.max_epochs or -1, of="epochs", more=losses)
 
     def get_metrics(self, trainer: L.Trainer, task: L.LightningModule) -> dict[str, Any]:
         metrics = super().get_metrics(trainer, task)

@@ -9,7 +9,7 @@ import math
 import os
 import platform
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import jinja2
@@ -19,6 +19,7 @@ from PIL import Image
 
 from tavtorch.lab.data.files import whole
 from tavtorch.lab.panels import Panel, webp
+from tavtorch.lab.secrets import masked
 from tavtorch.lab.task import Row
 
 SECTION = "section.json"  # beside a run's own page
@@ -51,6 +52,8 @@ class Section:
     errors: dict[str, str] = dataclasses.field(default_factory=dict)
     curves: str | None = None
     exhibits: Sequence[tuple[str, Sequence[Panel]]] = ()
+    notes: Sequence[str] = ()
+    """What could not be shown, and why."""
 
     def __post_init__(self) -> None:
         self.title = self.title or self.name
@@ -75,9 +78,9 @@ class Section:
     def write(self, folder: Path) -> None:
         """Its page, and its data for a page of many runs."""
         with whole(folder / SECTION) as part:
-            part.write_text(json.dumps(dataclasses.asdict(self)), encoding="utf-8")
+            part.write_text(masked(json.dumps(dataclasses.asdict(self))), encoding="utf-8")
         with whole(folder / "report.html") as part:
-            part.write_text(render(self.title, [self]), encoding="utf-8")
+            part.write_text(masked(render(self.title, [self])), encoding="utf-8")
 
     @classmethod
     def read(cls, path: Path) -> "Section":
@@ -86,15 +89,16 @@ class Section:
         return cls(**fields)
 
 
-def write_overview(folder: Path, path: Path) -> None:
-    """One page of all runs below a folder, in the order of the course's report."""
+def write_overview(folder: Path, path: Path, runs: Iterable[Path]) -> None:
+    """One page of runs below a folder, in the order of the course's report; one that left no section is passed over."""
     sections = []
-    for found in folder.rglob(SECTION):
-        name = found.parent.relative_to(folder).as_posix()  # two runs may have been given one name
-        sections.append(dataclasses.replace(Section.read(found), name=name))
+    for run in dict.fromkeys(runs):
+        if (run / SECTION).is_file():
+            name = run.relative_to(folder.resolve()).as_posix()  # two runs may have been given one name
+            sections.append(dataclasses.replace(Section.read(run / SECTION), name=name))
     sections.sort(key=lambda section: (section.chapter or "~", list(section.figures) or [999], section.name))
     with whole(path) as part:
-        part.write_text(render("The course, figure by figure", sections), encoding="utf-8")
+        part.write_text(masked(render("The course, figure by figure", sections)), encoding="utf-8")
 
 
 def render(title: str, sections: Sequence[Section]) -> str:

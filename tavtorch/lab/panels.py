@@ -4,6 +4,7 @@ import base64
 import io
 from typing import NamedTuple
 
+import numpy as np
 import soundfile
 from jaxtyping import Float
 from matplotlib.axes import Axes
@@ -18,6 +19,7 @@ from tavtorch.audio.sonogram import sonogram
 _INK = "#7f7f7f"  # legible on white and on black: plots are transparent
 _SMALL = 128**2  # pixels, up to which a picture is stored without loss
 _SECONDS = 15.0  # of a recording that a page plays
+_MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)  # Hz
 
 
 class Panel(NamedTuple):
@@ -65,12 +67,17 @@ def sound_panels(waves: dict[str, Float[Tensor, "c t"]], sample_rate: int) -> li
     first = next(iter(waves.values()))
     middle, half = first.shape[-1] // 2, round(_SECONDS / 2 * sample_rate)
     shown = slice(max(0, middle - half), middle + half)
-    top = float(sonogram(first[:, shown]).max())
+    top = float(sonogram(first[:, shown].nan_to_num(0.0, 0.0, 0.0)).max())
     return [sound_panel(caption, wave[:, shown].float().cpu(), sample_rate, top) for caption, wave in waves.items()]
 
 
 def sound_panel(caption: str, wave: Float[Tensor, "c t"], sample_rate: int, top: float) -> Panel:
-    """A player under its sonogram, drawn from `top` dB down to 80 dB below it."""
+    """A player under its sonogram, drawn from `top` dB down to 80 dB below it.
+
+    Samples that are no numbers are silence there, and the caption says so.
+    """
+    if not bool(wave.isfinite().all()):
+        caption, wave = f"{caption}: silence where samples are NaN or infinite", wave.nan_to_num(0.0, 0.0, 0.0)
     levels = sonogram(wave.mean(0))
     figure = Figure(figsize=(6, 2.2), layout="constrained")
     axes = figure.add_subplot(xlabel="time in s", ylabel="frequency in kHz")
@@ -82,13 +89,16 @@ def sound_panel(caption: str, wave: Float[Tensor, "c t"], sample_rate: int, top:
 
 
 def _mp3(wave: Tensor, sample_rate: int) -> str:
-    """MP3 plays in every browser; its highest rate is 48 kHz, to which faster waves are resampled."""
-    from torchaudio.functional import resample
+    """MP3 plays in every browser. It has nine rates and two channels: waves are brought to the next one, or to mono."""
+    rate = next((known for known in _MP3_RATES if known >= sample_rate), _MP3_RATES[-1])
+    samples = (wave if wave.shape[0] <= 2 else wave.mean(0, keepdim=True)).numpy()
+    if rate != sample_rate:
+        from scipy.signal import resample  # of any ratio; the filters of torchaudio need gigabytes for some
 
-    rate = min(sample_rate, 48000)
+        samples = resample(samples, max(1, round(samples.shape[-1] * rate / sample_rate)), axis=-1)
     file = io.BytesIO()
-    peak = wave.abs().max().clamp(min=1)  # MP3 would clip an estimate that is above full scale
-    soundfile.write(file, (resample(wave, sample_rate, rate) / peak).T.numpy(), rate, format="MP3")
+    peak = max(1.0, float(np.abs(samples).max()))  # MP3 would clip an estimate that is above full scale
+    soundfile.write(file, samples.T / peak, rate, format="MP3")
     return url("audio/mpeg", file)
 
 

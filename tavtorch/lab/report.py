@@ -33,6 +33,7 @@ class Report(L.Callback):
         self.folder, self.section, self.items = Path(folder), section, items
         self.history: list[dict[str, float]] = []
         self.exhibits: list[tuple[str, list[Panel]]] = []
+        self.notes: list[str] = []
         self.begun = time.monotonic()
 
     def state_dict(self) -> dict[str, Any]:
@@ -48,7 +49,7 @@ class Report(L.Callback):
         self.history.append({"epoch": trainer.current_epoch + 1, "learning rate": rate, **metrics})
 
     def on_test_start(self, trainer: L.Trainer, task: L.LightningModule) -> None:
-        self.exhibits = []
+        self.exhibits, self.notes = [], []
 
     def on_test_batch_end(
         self, trainer: L.Trainer, task: L.LightningModule, output: Any, batch: Batch, index: int, *_: int
@@ -58,8 +59,12 @@ class Report(L.Callback):
             return
         due = math.ceil(self.items * (index + 1) / sum(trainer.num_test_batches))
         for i, name in enumerate(batch.get("name", ())):
-            if trainer.is_global_zero and len(self.exhibits) < due:
-                self.exhibits.append((name, task.show(select(output, i), select(batch, i))))
+            if trainer.is_global_zero and len(self.exhibits) + len(self.notes) < due:
+                try:
+                    self.exhibits.append((name, task.show(select(output, i), select(batch, i))))
+                except Exception as error:  # whatever it is: the scores are worth more than a picture
+                    self.notes.append(f"{name}: cannot be shown ({error})")
+                    log.warning(self.notes[-1], exc_info=log.isEnabledFor(logging.DEBUG))
 
     def on_test_end(self, trainer: L.Trainer, task: L.LightningModule) -> None:
         assert isinstance(task, Task)
@@ -74,9 +79,15 @@ class Report(L.Callback):
                 errors=task.errors,
                 curves=curves(self.history) if len(self.history) > 1 else None,
                 exhibits=self.exhibits,
+                notes=self.notes,
             )
-            section.write(self.folder)
-            log.info("\n%s\n\nreport: %s", as_text(table, average), self.folder / "report.html")
+            log.info("\n%s\n", as_text(table, average))
+            try:
+                section.write(self.folder)
+            except OSError as error:
+                log.error("%s: the page cannot be written (%s)", self.folder, error)
+            else:
+                log.info("report: %s", self.folder / "report.html")
 
 
 def summary(rows: Sequence[Row], average: Callable[[Any], Any] = np.median) -> dict[str, dict[str, float]]:

@@ -6,6 +6,7 @@ Torch and Lightning are loaded by what needs them, so that a script answers `--h
 import hashlib
 import inspect
 import logging
+import re
 import shlex
 import sys
 import warnings
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from tavtorch.lab.task import Task
 
 log = logging.getLogger(__name__)
-_EVALUATE_ONLY = ("run", "overwrite", "strict", "train_for")  # settings that train.py does not have
+_EVALUATE_ONLY = ("run", "overwrite", "strict", "train_for", "settings", "callbacks", "media")  # unknown to train.py
 
 
 def assemble(config: DictConfig) -> "tuple[L.Trainer, Task, L.LightningDataModule]":
@@ -77,16 +78,15 @@ def weights(config: DictConfig, script: Path) -> str | None:
         unfinished = own.with_name("unfinished")  # while a training runs here, and after it was stopped
         if config.train_for and (not own.is_file() or unfinished.exists()):
             log.info("%s: not trained yet; training it for %s", config.name, config.train_for)
-            same = [word for word in typed() if word.partition("=")[0] not in _EVALUATE_ONLY]
             here = [f"hydra.run.dir={config.out}", f"trainer.max_time={config.train_for}"]
             here += ["ckpt=last"] if unfinished.exists() else []
             unfinished.parent.mkdir(parents=True, exist_ok=True)
             unfinished.touch()
             unscored = "+trainer.limit_test_batches=0"  # that comes next
-            run_child([sys.executable, str(script), *same, *here, unscored])
+            run_child([sys.executable, str(script), *_for_training(config), *here, unscored])
             unfinished.unlink()
         if not own.is_file():
-            training = shlex.join(["python", "train.py", *typed()])
+            training = shlex.join(["python", "train.py", *_for_training(config)])
             raise UntrainedError(
                 f"ckpt: the network {config.name} is not trained yet; {training} does that, or give ckpt=..."
             )
@@ -131,6 +131,13 @@ def _is_network(config: DictConfig) -> bool:
 
     op = get_object(config.task.op._target_)
     return inspect.isclass(op) and issubclass(op, nn.Module)
+
+
+def _for_training(config: DictConfig) -> list[str]:
+    """What the user typed, as far as train.py knows it: data that are only read or scored are left out."""
+    trainable = "train_dataloader" in vars(get_object(config.data._target_)) if "data" in config else False
+    left_out = {*_EVALUATE_ONLY, *(() if trainable else ("data",))}
+    return [word for word in typed() if re.split(r"[.=]", word.lstrip("+~"), maxsplit=1)[0] not in left_out]
 
 
 def typed() -> list[str]:

@@ -1,27 +1,32 @@
-"""How a script ends: with its result, or with one message on what is wrong and exit code 1."""
+"""How a script ends: with its result, or with one message on what is wrong and an exit code that says so."""
 
 import logging
-import re
+import os
 import shlex
 import sys
 import time
 from collections.abc import Callable
-from functools import partial, wraps
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn
-from hydra.errors import InstantiationException
+from hydra.errors import HydraException, InstantiationException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from hydra.utils import get_object
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
-from tavtorch.lab.contract import InputsError, check_settings
-from tavtorch.lab.page import Section, write_overview
+from tavtorch.lab.messages import message_of, message_of_typing
 from tavtorch.lab.run import UntrainedError, plain, typed
-from tavtorch.lab.task import Task
+from tavtorch.lab.secrets import mask_files, mask_logs, masked
+from tavtorch.lab.settings import check_values
+from tavtorch.lab.signals import Stopped, end_in_order, is_first_process
+
+if TYPE_CHECKING:
+    from tavtorch.lab.task import Task
 
 log = logging.getLogger(__name__)
 _INTERVAL = 30.0  # seconds between two writings of the page of several runs
@@ -36,28 +41,38 @@ class Sweep(Callback):
 
     def __init__(self) -> None:
         self.failed: list[str] = []
+        self.done: list[Path] = []
         self.last_written = time.monotonic()
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
         if config.hydra.mode == RunMode.MULTIRUN:
-            if isinstance(job_return._return_value, str):
-                self.failed.append(config.name)
+            self.done.append(Path(config.hydra.runtime.output_dir))
+            if isinstance(job_return._return_value, str | Exception):
+                self.failed.append(masked(" ".join(job_return.overrides or [config.name])))
             if time.monotonic() - self.last_written > _INTERVAL:
                 self._write_page(config)
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
-        log.info("\nall runs: %s", self._write_page(config))
+        page = self._write_page(config)
+        if page:
+            log.info("\nall runs: %s", page)
         if self.failed:
             sys.exit(f"failed: {', '.join(self.failed)}")
 
-    def _write_page(self, config: DictConfig) -> Path:
+    def _write_page(self, config: DictConfig) -> Path | None:
+        from tavtorch.lab.page import write_overview
+
         page = Path(config.hydra.sweep.dir, "report/index.html")
-        write_overview(Path(config.hydra.sweep.dir), page)
         self.last_written = time.monotonic()
+        try:
+            write_overview(Path(config.hydra.sweep.dir), page, self.done)
+        except OSError as error:
+            log.error("%s: the page of all runs cannot be written (%s)", page, error)
+            return None
         return page
 
 
-def check_items(task: Task, *, strict: bool = False) -> None:
+def check_items(task: "Task", *, strict: bool = False) -> None:
     """Raise an `ItemsError` if items of a run failed or, with `strict`, did not converge."""
     if task.errors:
         raise ItemsError("passed over:\n  " + "\n  ".join(_grouped(task.errors)))
@@ -73,79 +88,95 @@ def _grouped(errors: dict[str, str]) -> list[str]:
     return [f"{', '.join(some)}: {message}" if len(some) > 1 else errors[some[0]] for message, some in names.items()]
 
 
+def without_typing_errors(main: Callable[[], Any]) -> Callable[[], Any]:
+    """What was mistyped ends a script with one line, and not with what Hydra says to developers."""
+
+    @wraps(main)
+    def script(*args: Any) -> Any:
+        if "HYDRA_FULL_ERROR" in os.environ:
+            return main(*args)
+        try:
+            with patch("hydra._internal.utils.run_and_report", lambda function: function()):  # which prints them
+                return main(*args)
+        except InstantiationException:  # of a run, and a defect of the program
+            raise
+        except (HydraException, OmegaConfBaseException) as error:
+            sys.exit(f"error: {masked(message_of_typing(error))}")
+        except OSError as error:  # of Hydra, which makes the folder of the run
+            sys.exit(f"error: hydra.run.dir: {error}.")
+
+    return script
+
+
 def without_traceback(main: Callable[[DictConfig], None]) -> Callable[[DictConfig], str | None]:
     """Bad input ends a script with one message and exit code 1; errors of the program itself keep their traceback.
 
-    In one of several runs (`-m`) the message is on the page, and the other runs are done; see `Sweep`.
+    SIGTERM and Ctrl-C end it in order, with exit code 143 or 130. In one of several runs (`-m`) the message is on the
+    page, and the other runs are done; see `Sweep`.
     """
 
     @wraps(main)
     def script(config: DictConfig) -> str | None:
+        several = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
         if HydraConfig.initialized():
-            config.section.command = shlex.join(["python", f"{HydraConfig.get().job.name}.py", *typed()])
+            end_in_order()
+            _prepare(config)
         try:
+            check_values(config)
             main(config)
-        except (ValueError, TypeError, InstantiationException) as error:
-            message = _message(error, config)
-            if message is None:
+        except Stopped:
+            if is_first_process():
+                log.info("\nstopped; %s", _go_on(config))
+            raise
+        except Exception as error:
+            message = message_of(error, config)
+            if message is None and not several:
                 raise
             log.debug("traceback", exc_info=True)
-            if not (HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN):
-                sys.exit(f"error: {message}")
+            if not several:
+                _end(error, masked(str(message)))
+            if message is None:
+                log.exception("a defect of the program; the other runs are done:")
+            message = masked(message or f"{type(error).__name__}: {error}")
             log.info("%s: %s", config.name, message)
             if not isinstance(error, ItemsError):
-                Section(**plain(config.section), errors={config.name: message}).write(Path(config.out))
+                _write_section(config, message)
             return None if isinstance(error, UntrainedError) else message
         return None
 
     return script
 
 
-def _message(error: Exception, config: DictConfig) -> str | None:
-    """What a user is told of an error; None if it is an error of the program."""
-    if isinstance(error, InputsError):
-        choices = " or ".join(f"data={name}" for name, given in data_choices().items() if error.fits(given))
-        return f"{error}; choose {choices}." if choices else f"{error}."
-    if isinstance(error, InstantiationException):  # of Hydra: a setting could not be built
-        cause = error.__cause__
-        if isinstance(cause, TypeError):
-            return _message_of_setting(str(error).rpartition("full_key: ")[2], cause, config)
-        return str(cause) if isinstance(cause, ValueError) else None
-    if isinstance(error, TypeError):
-        settings = [word for word in typed() if re.match(r"\+*(task|data)\.", word)]
-        return f"{' '.join(settings)}: {error}" if settings else None
-    return str(error)
+def _prepare(config: DictConfig) -> None:
+    """Before a run: what its page says of it, and no password in what is logged and written."""
+    hydra = HydraConfig.get()
+    config.section.command = masked(shlex.join(["python", f"{hydra.job.name}.py", *typed()]))
+    mask_logs()
+    mask_files(Path(hydra.runtime.output_dir))
+    if hydra.mode == RunMode.MULTIRUN:
+        mask_files(Path(hydra.sweep.dir))
+    if not sys.stdout.isatty():
+        os.environ.setdefault("TQDM_DISABLE", "1")
 
 
-def _message_of_setting(path: str, error: TypeError, config: DictConfig) -> str:
-    """Which of the settings under `path` are not those that its `_target_` takes."""
-    path = _original(path, config)
-    settings = {key: value for key, value in plain(OmegaConf.select(config, path)).items() if key[0] != "_"}
+def _end(error: Exception, message: str) -> None:
+    """End with a message; what all processes would say the first one says, and a code of theirs would end it."""
+    if isinstance(error, ItemsError) and not is_first_process():
+        sys.exit(0)
+    sys.exit(f"error: {message}")
+
+
+def _go_on(config: DictConfig) -> str:
+    """What to do with a run that was stopped."""
+    if "run" not in config and Path(config.out, "checkpoints/last.ckpt").exists():
+        return "the same command with ckpt=last goes on from the last whole epoch"
+    return "run it again to do the rest"
+
+
+def _write_section(config: DictConfig, message: str) -> None:
+    from tavtorch.lab.page import Section
+
     try:
-        check_settings(partial(get_object(OmegaConf.select(config, path)._target_), **settings), path)
-    except ValueError as found:
-        return str(found)
-    return f"{path}: {error}"
-
-
-def _original(path: str, config: DictConfig) -> str:
-    """The path of what is built at `path`, if it is a reference such as `${task.op}`: that is what a user sets."""
-    keys = path.split(".")
-    for i, key in enumerate(keys):
-        parent = OmegaConf.select(config, ".".join(keys[:i])) if i else config
-        if OmegaConf.is_interpolation(parent, key):
-            reference = OmegaConf.to_container(parent, resolve=False)[key]  # type: ignore[call-overload,index]
-            return ".".join([reference[2:-1], *keys[i + 1 :]])
-    return path
-
-
-def data_choices() -> dict[str, set[str]]:
-    """The data of `configs/data` that are scored, by name, with the inputs that their first lines say they give."""
-    if not HydraConfig.initialized():
-        return {}
-    folders = [Path(source.path, "data") for source in HydraConfig.get().runtime.config_sources if source.path]
-    heads = {
-        path.stem: path.read_text(encoding="utf-8") for folder in folders for path in sorted(folder.glob("*.yaml"))
-    }
-    gives = {name: re.search(r"^# Gives (.+?)\.$", head, re.MULTILINE) for name, head in heads.items()}
-    return {name: set(found[1].split(", ")) for name, found in gives.items() if found}
+        Section(**plain(config.section), errors={config.name: message}).write(Path(config.out))
+    except OSError as error:
+        log.error("%s: the page cannot be written (%s)", config.out, error)

@@ -85,6 +85,8 @@ def loader(items: Items, process: tuple[int, int], *, batch_size: int = 1, worke
         first = {key: i for i, key in reversed(keys.items())}
         same = [list(run) for _, run in groupby(sorted(mine, key=lambda i: first[keys[i]]), keys.get)]
         groups = [run[start : start + batch_size] for run in same for start in range(0, len(run), batch_size)]
+    if not groups and len(items):  # a batch without items, for Lightning leaves out a process without batches
+        groups = [[]]
     return DataLoader(_Batches(items, groups), batch_size=None, num_workers=workers)
 
 
@@ -94,12 +96,8 @@ def process_of(trainer: L.Trainer | None) -> tuple[int, int]:
 
 
 def share(count: int, process: tuple[int, int]) -> range:
-    """The numbers of the items that one process gets, of `count` items."""
+    """The numbers of the items that one process gets, of `count` items: none if there are more processes than items."""
     rank, world = process
-    if 0 < count < world:
-        raise ValueError(
-            f"trainer.devices: {world} processes share {count} items, and some would have none; use at most {count}."
-        )
     return range(rank, count, world)
 
 
