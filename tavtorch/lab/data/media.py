@@ -50,11 +50,11 @@ def read_wave(path: Path) -> dict[str, Any]:
 def read_stream(path: Path) -> dict[str, Any]:
     """A recording of any length that the op reads piece by piece: `read(start, frames)` gives `(c, frames)`."""
     sample_rate, _, length = audio_info(path)
+    return {"inputs": {"read": partial(_part, path), "length": length, "sample_rate": sample_rate}, "path": str(path)}
 
-    def read(start: int, frames: int) -> Tensor:
-        return read_audio(path, start, frames)[0]
 
-    return {"inputs": {"read": read, "length": length, "sample_rate": sample_rate}, "path": str(path)}
+def _part(path: Path, start: int, frames: int) -> Tensor:
+    return read_audio(path, start, frames)[0]
 
 
 PICTURE = Media("picture", PICTURES, read_image, picture_size)
