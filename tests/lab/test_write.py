@@ -101,7 +101,8 @@ def test_what_changed_is_done_again(recordings, tmp_path):
 def test_a_result_that_did_not_converge_is_recorded_as_such(pictures, tmp_path):
     op = partial(rof, weight=0.1, stop=Stop(1e-9, 2, 1))
     predict(pictures, tmp_path / "out", write_image, op, PICTURE)
-    assert not any(line.converged for line in Results(tmp_path / "out").lines.values())
+    lines = Results(tmp_path / "out").lines
+    assert not lines["a"].converged and not lines["b"].converged
 
 
 def test_a_result_with_too_long_a_name_is_told_and_the_others_are_done(recordings, tmp_path):
