@@ -64,9 +64,14 @@ def derivative_wanted(*tensors: Tensor) -> bool:
 
 def holds(condition: Tensor) -> bool:
     """Whether a condition holds everywhere, also in what `vmap` maps over; a GPU is waited for."""
-    while torch._C._functorch.is_functorch_wrapped_tensor(condition):
-        condition = torch._C._functorch.get_unwrapped(condition)
-    return bool(condition.all())
+    return bool(unwrapped(condition).all())
+
+
+def unwrapped(tensor: Tensor) -> Tensor:
+    """The numbers beneath the transforms of `torch.func`; what `vmap` maps over is an axis more."""
+    while torch._C._functorch.is_functorch_wrapped_tensor(tensor):
+        tensor = torch._C._functorch.get_unwrapped(tensor)
+    return tensor
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from scipy.sparse.linalg import spsolve
 from skimage.restoration import inpaint_biharmonic
 
 from tavtorch import Stop, inpaint_harmonic, laplacian
+from tavtorch.image.restoration import harmonic
 
 EXACT = Stop(tol=1e-12, max_iter=500, every=1)
 
@@ -55,6 +56,41 @@ def test_an_empty_hole_gives_the_image_back():
     image, hole = scene()
     found = inpaint_harmonic(image, torch.zeros_like(hole))
     assert torch.equal(found.value, image) and found.iterations.tolist() == [0, 0] and found.converged.all()
+
+
+def scattered(h=70, w=90):
+    """Parts that are far apart, at the borders, in a corner, bent about each other, and closer than a block is wide."""
+    hole = torch.zeros(1, 1, h, w, dtype=torch.bool)
+    for rows, columns in [(0, 0), (h - 1, 40), (33, 50), (35, 52), (30, 20), (60, 20)]:
+        hole[..., rows : rows + 3, columns : columns + 4] = True
+    hole[..., 20:50, 70] = hole[..., 20, 70:85] = hole[..., 30:33, 78:81] = True
+    return hole
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_parts_that_are_far_apart_are_filled_as_in_one_system(order, monkeypatch):
+    image, hole = torch.rand(1, 2, 70, 90, dtype=torch.float64), scattered()
+    assert sum(map(len, harmonic._regions(hole, order))) > 1
+    apart = inpaint_harmonic(image, hole, order=order, stop=EXACT)
+    monkeypatch.setattr(harmonic, "BLOCK", 128)
+    together = inpaint_harmonic(image, hole, order=order, stop=EXACT)
+    assert apart.converged.all() and together.converged.all()
+    torch.testing.assert_close(apart.value, together.value, rtol=0, atol=1e-9)
+
+
+def test_a_small_hole_costs_little_however_large_the_picture(monkeypatch):
+    sizes = []
+
+    def counted(operator, b, **options):
+        sizes.append(b.numel())
+        return conjugate_gradient(operator, b, **options)
+
+    conjugate_gradient = harmonic.conjugate_gradient
+    monkeypatch.setattr(harmonic, "conjugate_gradient", counted)
+    image, hole = torch.rand(1, 1, 600, 800), torch.zeros(1, 1, 600, 800, dtype=torch.bool)
+    hole[..., 100:140, 300:340] = hole[..., 590:, 790:] = True
+    assert inpaint_harmonic(image, hole, order=2).converged.all()
+    assert sum(sizes) <= 64**2 + 32**2
 
 
 # optimality
@@ -130,11 +166,23 @@ def test_alone_is_together_and_nothing_is_edited(order):
     assert torch.equal(image, before)
 
 
+def test_alone_is_together_where_the_holes_have_other_places():
+    image, hole = torch.rand(3, 1, 70, 90), scattered().repeat(3, 1, 1, 1)
+    hole[1] = False
+    hole[1, :, 36:39, 54:58] = True
+    hole[2] = hole[2].flip(-1)
+    together = inpaint_harmonic(image, hole, order=2)
+    for i in range(3):
+        alone = inpaint_harmonic(image[i : i + 1], hole[i : i + 1], order=2)
+        assert torch.equal(alone.value[0], together.value[i]) and alone.iterations[0] == together.iterations[i]
+
+
 # gradient
 
 
 @pytest.mark.parametrize("order", [1, 2])
-def test_gradient(order):
+def test_gradient(order, monkeypatch):
+    monkeypatch.setattr(harmonic, "BLOCK", 2)  # several regions
     image, hole = scene(4, 5, b=2, c=1, dtype=torch.float64)
     image.requires_grad_()
     assert torch.autograd.gradcheck(
