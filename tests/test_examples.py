@@ -34,9 +34,9 @@ def test_recognition():
         "4 songs",
         "4 of 4 named; the first is song 0 from 21.9 s on",
         "unknown: refused",
-        "0 to 18 s: song 2",
-        "18 to 38 s: song 0",
-        "38 to 60 s: song 1",
+        "0 to 20 s: song 2",
+        "20 to 40 s: song 0",
+        "40 to 60 s: song 1",
     ]
 
 

@@ -1,8 +1,8 @@
 """Recognition of songs from a few noisy seconds.
 
 `constellation` finds the peaks of a sonogram and hashes pairs of them, `landmarks` for recordings of any length.
-`library` stores songs in a database (`store`, `packing`), keeps them sorted in memory (`index`), and recognises clips
-(`search`, `match`). `setlist` finds the songs of long recordings.
+`library` stores songs in a database (`address`, `tables`, `store`, `packing`), keeps them sorted in memory (`index`),
+and recognises clips (`search`, `match`). `setlist` finds the songs of long recordings.
 """
 
 from tavtorch.audio.recognition.constellation import Hashes as Hashes
@@ -21,4 +21,5 @@ from tavtorch.audio.recognition.match import Match as Match
 from tavtorch.audio.recognition.match import gathered as gathered
 from tavtorch.audio.recognition.setlist import Track as Track
 from tavtorch.audio.recognition.setlist import recognise as recognise
+from tavtorch.audio.recognition.setlist import recognise_stream as recognise_stream
 from tavtorch.audio.recognition.setlist import setlist as setlist

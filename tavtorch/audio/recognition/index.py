@@ -17,6 +17,10 @@ _BUDGET = 2**18
 """Largest number of rows that are read for a clip and run, rarest hashes first: common ones tell songs apart least."""
 
 
+_DECAY = 20.0
+"""Ranks after which the weight of a peak has fallen to 1/e."""
+
+
 class Candidates(NamedTuple):
     """Possible positions of clips, `(b, n)` each; `votes` is 0 where there is none."""
 
@@ -126,10 +130,10 @@ class Index:
         n = max(1, len(self.ids))
         return torch.bincount(clip * n + self.songs(frame), minlength=len(query.hash) * n).reshape(-1, n)
 
-    def verify(self, start: Tensor, clip: Landmarks, *, pitch: float = 1.0, decay: float = 20.0) -> Tensor:
+    def verify(self, start: Tensor, clip: Landmarks, *, pitch: float = 1.0) -> Tensor:
         """How far the clip's levels at the peaks of each candidate are above chance: a standard normal score `(b, n)`.
 
-            z = Σ w_p E[f_p, t_p - o] / √(Σ w_p²)  over the stored peaks p within the clip,  w_p = exp(-rank_p / decay)
+            z = Σ w_p E[f_p, t_p - o] / √(Σ w_p²)  over the stored peaks p within the clip,  w_p = exp(-rank_p / 20)
 
         Loud peaks have the greater weights: noise masks them last.
 
@@ -137,25 +141,47 @@ class Index:
             start: `(b, n)`, as from `vote`; o in the equation.
             clip: landmarks with `evidence` E.
             pitch: factor by which the clip's frequencies are too high.
-            decay: ranks after which the weight of a peak has fallen to 1/e.
         """
+        _, level, weight = self._at_peaks(start, clip, pitch)
+        return (level * weight).sum(-1) / weight.square().sum(-1).sqrt().clamp(min=1)
+
+    def span(self, start: Tensor, clip: Landmarks, *, pitch: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
+        """The part of each clip with the highest score of `verify`: its first frame, its end and this score, `(b,)`.
+
+        There the song is heard, and not before or after: what does not belong to it lowers the score.
+
+        Args:
+            start: `(b,)`, of the clip's song.
+            clip, pitch: see `verify`.
+        """
+        time, level, weight = (x[:, 0] for x in self._at_peaks(start[:, None], clip, pitch))
+        sums = torch.zeros(2, len(start), clip.frames + 1, device=self.device)
+        for total, value in zip(sums, (level * weight, weight.square()), strict=True):
+            total.scatter_add_(1, time + 1, value)
+        value, variance = (x[:, None, :] - x[:, :, None] for x in sums.cumsum(-1))
+
+        # Of the parts [i, j), of equal ones the shortest, which comes first where i falls and j rises.
+        parts = (value / variance.clamp(min=1).sqrt()).triu(1)
+        score, best = parts.flip(1).flatten(1).max(1)
+        return clip.frames - best // (clip.frames + 1), best % (clip.frames + 1), score
+
+    def _at_peaks(self, start: Tensor, clip: Landmarks, pitch: float) -> tuple[Tensor, Tensor, Tensor]:
+        """Of the stored peaks within each clip, `(b, n, most)`: frame of the clip, evidence, and weight or 0."""
         assert clip.evidence is not None
         self._peaks = [torch.cat(self._peaks, 1)] if len(self._peaks) > 1 else self._peaks
         frame, frequency, rank = self._peaks[0]
 
-        # Columns of the peaks from each start to the end of the clip, (b, n, most); `inside` masks the padding.
+        # Columns of the peaks from each start to the end of the clip; `inside` masks the padding.
         first, last = (torch.searchsorted(frame, (start + x).int()) for x in (0, clip.frames))
         column = first[..., None] + torch.arange(max(1, int((last - first).max())), device=self.device)
         inside = column < last[..., None]
         column = torch.where(inside, column, 0)
 
-        # The evidence at these peaks, and their weights.
         time = torch.where(inside, frame[column] - start[..., None], 0)
         row = (frequency[column] * pitch).round().long().clamp(max=clip.evidence.shape[-2] - 1)
         cell = row * clip.frames + time
         level = clip.evidence.flatten(1).gather(1, cell.flatten(1)).reshape(cell.shape)
-        weight = torch.where(inside, torch.exp(-rank[column] / decay), 0.0)
-        return (level * weight).sum(-1) / weight.square().sum(-1).sqrt().clamp(min=1)
+        return time, level, torch.where(inside, torch.exp(-rank[column] / _DECAY), 0.0)
 
     def lookup(self, query: Hashes, *, relative: bool = True) -> tuple[Tensor, Tensor]:
         """Every row that equals a hash of the query, as two tensors: its clip, and the start of the clip it implies.

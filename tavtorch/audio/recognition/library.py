@@ -231,6 +231,31 @@ class Library:
         seconds = (start - self._index.begin[song]) * self.recipe.seconds
         return [seconds[clip == i] for i in range(len(landmarks.hash))]
 
+    def spans(
+        self, landmarks: Landmarks, answers: Sequence[Sequence[Match]], *, pitches: Sequence[float] = (0.985, 1.015)
+    ) -> dict[int, tuple[float, float]]:
+        """Where in each clip its best match is heard: begin and end in seconds, by the number of the clip.
+
+        Args:
+            landmarks: of clips, with `evidence`.
+            answers: of `recognise` with `vote="offset"`; a clip without any is left out.
+            pitches: see `recognise`.
+        """
+        best = {i: matches[0] for i, matches in enumerate(answers) if matches}
+        if not best:
+            return {}
+        names = {match.name for match in best.values()}
+        ids = {name: song for song, name in self._names.items() if name in names}
+        begin = {name: int(self._index.begin[self._index.ids.index(song)]) for name, song in ids.items()}
+        start = [begin[match.name] + round(match.offset / self.recipe.seconds) for match in best.values()]
+
+        device = self._index.device
+        clips, starts = select(landmarks, torch.tensor(list(best)), device), torch.tensor(start, device=device)
+        found = torch.stack([torch.stack(self._index.span(starts, clips, pitch=x), 1) for x in (1.0, *pitches)])
+        highest = found[found[..., 2].argmax(0), torch.arange(len(best), device=device)]
+        first, end = (highest[:, :2].T * self.recipe.seconds).tolist()
+        return dict(zip(best, zip(first, end, strict=True), strict=True))
+
     def _at_pitches(
         self, clips: Landmarks, pitches: Sequence[float], neighbours: int, tolerance: int, threshold: float
     ) -> list[list[Match]]:

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from tavtorch import Library, fingerprint, pairs
-from tavtorch.audio.recognition import COURSE, Match, Peaks, Recipe, gathered, setlist
+from tavtorch import Library, fingerprint, pairs, recognise
+from tavtorch.audio.recognition import COURSE, Match, Peaks, Recipe, gathered, recognise_stream, setlist
 from tavtorch.audio.recognition.index import Index, widened
 
 RATE = 8000
@@ -129,9 +129,64 @@ def test_a_set_has_a_list_of_its_songs(known):
     tracks = setlist(known, lambda start, frames: mix[:, start : start + frames], mix.shape[1], RATE, window=5, hop=2.5)
     assert [track.name for track in tracks] == ["song 3", "song 0", "song 5"]
     for track, start, stop, offset in zip(tracks, (0, 24, 36), (12, 36, 44), (0, 0, 4), strict=True):
-        assert abs(track.start - start) <= 3 and abs(track.stop - stop) <= 3
+        assert abs(track.start - start) < 0.5 and abs(track.stop - stop) < 0.5
         assert abs(track.offset - offset - (track.start - start)) < 0.1
     assert setlist(known, lambda start, frames: mix[:, start : start + frames], 100, RATE) == []
+
+
+def test_a_last_track_ends_where_it_is_no_longer_heard(known):
+    mix = torch.cat([song(70, 2), song(3)[..., : 8 * RATE], song(71, 7)], -1)[0]
+    (track,) = setlist(known, lambda start, frames: mix[:, start : start + frames], mix.shape[1], RATE)
+    assert track.name == "song 3" and abs(track.start - 2) < 0.5 and abs(track.stop - 10) < 0.5
+
+
+def test_a_stream_is_recognised_as_the_whole(known):
+    for wave in (song(4)[0, :, RATE : 6 * RATE], torch.cat((song(2), song(70), song(4)), -1)[0]):
+        answers = recognise(wave[None], RATE, library=known)
+        assert answers[0] and answers == recognise_stream(
+            lambda start, frames, wave=wave: wave[:, start : start + frames], wave.shape[1], RATE, library=known
+        )
+
+
+class Answers(Library):
+    """A library whose answers to the windows of a recording are given: name, offset and score of each."""
+
+    def __init__(self, answers):
+        super().__init__("sqlite://")
+        self.answers = iter(answers)
+
+    def recognise(self, landmarks, *, threshold):
+        some = [next(self.answers) for _ in landmarks.hash]
+        return [[Match(name, offset, 9, score, score >= threshold)] if name else [] for name, offset, score in some]
+
+    def spans(self, landmarks, answers):
+        return {i: (0.0, 10.0) for i, matches in enumerate(answers) if matches}
+
+
+def tracks(*answers):
+    length = RATE * (5 * len(answers) + 5)
+    return setlist(Answers(answers), lambda start, frames: torch.zeros(1, frames), length, RATE)
+
+
+NOTHING = ("", 0.0, 0.0)
+
+
+@pytest.mark.parametrize(("score", "few", "many"), [(5.9, 0, 0), (6.1, 1, 0), (6.9, 1, 0), (7.1, 1, 1)])
+def test_many_windows_need_a_higher_score(score, few, many):
+    """3 windows 5 + 1, 9 windows 5 + 2."""
+    assert len(tracks(("a", 3.0, score), *[NOTHING] * 2)) == few
+    assert len(tracks(("a", 3.0, score), *[NOTHING] * 8)) == many
+
+
+def test_windows_that_agree_are_one_track():
+    """Two windows that share a half: (6 + 6) / √(1 + ½ + ½ + 1); two without anything in common: (6 + 6) / √2."""
+    (both,) = tracks(("a", 3.0, 6.0), ("a", 8.0, 6.0))
+    assert both[:4] == ("a", 0.0, 15.0, 3.0) and both.score == pytest.approx(12 / 3**0.5)
+    (apart,) = tracks(("a", 3.0, 6.0), ("b", 8.0, 1.0), ("a", 13.2, 6.0))
+    assert apart.stop == 20 and apart.score == pytest.approx(12 / 2**0.5)
+    for second in (("a", 9.0, 6.0), ("b", 8.0, 6.0)):  # at another place of the song; another song
+        assert tracks(("a", 3.0, 6.0), second, *[NOTHING] * 3) == []
+    assert tracks(("a", 3.0, 6.0), *[NOTHING] * 2, ("a", 18.0, 6.0), NOTHING) == []
 
 
 # the same for every device, batch and order of adding

@@ -100,7 +100,7 @@ def test_a_library_of_format_1_is_brought_to_format_2(library, numbered):
     as_format_1(path, numbered=numbered)
     for _ in range(2):
         old = Library(path, create=False)
-        assert [(song.name, song.title, song.file_size) for song in old][0] == ("one", "Title one", None)
+        assert next((song.name, song.title, song.file_size) for song in old) == ("one", "Title one", None)
     assert heard(old, 2) == "three" and old.add("one", marks(0), file=(9, 5, "f")) is False
     assert next(iter(old)).file_digest == "f"
     with sqlite3.connect(path) as database:
