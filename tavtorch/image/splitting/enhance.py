@@ -10,6 +10,9 @@ from torch import Tensor
 from tavtorch.image.check import check_image
 from tavtorch.image.splitting.split import Split
 
+TILE = 256
+"""Side in pixels of what `shrink` works on at once: its windows hold `size²` times as many numbers."""
+
 
 def enhance(
     image: Float[Tensor, "b c h w"],
@@ -47,7 +50,8 @@ def median(image: Float[Tensor, "b c h w"], *, size: int = 3) -> Float[Tensor, "
 def shrink(image: Float[Tensor, "b c h w"], *, threshold: float, size: int = 8) -> Float[Tensor, "b c h w"]:
     """Keep what stands out in the cosine transform of small windows, and average over all windows of a pixel.
 
-    Noise of standard deviation σ leaves few coefficients above 2.5 to 3 σ; a pattern has few, and they are high.
+    Noise of standard deviation σ leaves few coefficients above 2.5 to 3 σ; a pattern has few, and they are high. Memory
+    is that of a few copies of the image, and 400 bytes a pixel and channel where a derivative is recorded.
 
     Args:
         image: `(b, c, h, w)`; outside of it the nearest border pixel goes on.
@@ -58,11 +62,26 @@ def shrink(image: Float[Tensor, "b c h w"], *, threshold: float, size: int = 8) 
     """
     if not threshold >= 0:
         raise ValueError(f"threshold: expected a number >= 0, some multiple of the noise's σ, got {threshold}.")
-    waves = _cosines(size, image)
-    windows = F.conv2d(F.pad(image.flatten(0, 1)[:, None], [size - 1] * 4, mode="replicate"), waves)
+    waves, rim = _cosines(size, image), 2 * (size - 1)
+    h, w = image.shape[-2:]
+
+    def shrunk(planes: Tensor) -> Tensor:
+        padded = F.pad(planes, [size - 1] * 4, mode="replicate")
+        rows = [
+            [_shrunk(padded[..., y : y + TILE + rim, x : x + TILE + rim], waves, threshold) for x in range(0, w, TILE)]
+            for y in range(0, h, TILE)
+        ]
+        return torch.cat([torch.cat(row, -1) for row in rows], -2)
+
+    planes = image.flatten(0, 1)[:, None].split(max(1, TILE**2 // (h * w)))
+    return torch.cat([shrunk(some) for some in planes]).reshape(image.shape)
+
+
+def _shrunk(padded: Tensor, waves: Tensor, threshold: float) -> Tensor:
+    """`shrink` of planes `(n, 1, h, w)` that have `size - 1` pixels more on each side."""
+    windows = F.conv2d(padded, waves)
     kept = torch.where(windows.abs() > threshold, windows, 0)
-    mean = F.conv_transpose2d(kept, waves, padding=size - 1) / size**2
-    return mean.reshape(image.shape)
+    return F.conv_transpose2d(kept, waves, padding=waves.shape[-1] - 1) / len(waves)
 
 
 def _cosines(size: int, like: Tensor) -> Float[Tensor, "{size}*{size} 1 {size} {size}"]:

@@ -1,4 +1,5 @@
 import inspect
+import sys
 from functools import partial
 
 import pytest
@@ -37,7 +38,7 @@ def test_the_default_filter_is_the_median_of_nine():
 
 def test_shrinking_by_nothing_changes_nothing(dtype, device):
     image = torch.rand(2, 3, 17, 11, dtype=dtype, device=device)
-    torch.testing.assert_close(shrink(image, threshold=0.0), image, atol=1e-6, rtol=0)
+    torch.testing.assert_close(shrink(image, threshold=0.0), image, atol=32 * torch.finfo(dtype).eps, rtol=0)
 
 
 def test_a_wave_of_the_transform_stays_and_weak_noise_goes():
@@ -53,6 +54,16 @@ def test_a_wave_of_the_transform_stays_and_weak_noise_goes():
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (5, 1)])
 def test_images_one_pixel_wide(size):
     assert shrink(torch.rand(1, 1, *size), threshold=0.1).shape == (1, 1, *size)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 40, 37), (5, 1, 16, 16), (1, 1, 3, 50)])
+def test_tile_by_tile_is_the_same(shape, monkeypatch):
+    image, module = torch.rand(shape), sys.modules[shrink.__module__]
+    whole, cut, sizes = shrink(image, threshold=0.2), module._shrunk, []
+    monkeypatch.setattr(module, "_shrunk", lambda part, *rest: sizes.append(part.numel()) or cut(part, *rest))
+    monkeypatch.setattr(module, "TILE", 16)
+    torch.testing.assert_close(shrink(image, threshold=0.2), whole, atol=32 * torch.finfo(whole.dtype).eps, rtol=0)
+    assert max(sizes) <= (16 + 14) ** 2  # times 64: what is worked on at once
 
 
 # what it is for
