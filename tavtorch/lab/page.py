@@ -52,7 +52,7 @@ class Section:
     errors: dict[str, str] = dataclasses.field(default_factory=dict)
     curves: str | None = None
     exhibits: Sequence[tuple[str, Sequence[Panel]]] = ()
-    notes: Sequence[str] = ()
+    notes: list[str] = dataclasses.field(default_factory=list)
     """What could not be shown, and why."""
 
     def __post_init__(self) -> None:

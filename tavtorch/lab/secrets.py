@@ -4,7 +4,7 @@ import logging
 import re
 from pathlib import Path
 
-_PASSWORD = re.compile(r"(\w://[^\s:/@'\"<>]*:)[^\s'\"<>]+@")
+_PASSWORD = re.compile(r"(\w://[^\s:/@'\"<>]*:)[^\s/'\"<>]+@")
 
 
 def masked(text: str) -> str:

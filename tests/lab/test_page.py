@@ -60,7 +60,9 @@ def test_many_runs_stand_in_the_order_of_the_report(tmp_path):
     runs = [("z", "2.1 A", [1]), ("a", "2.1 A", [4]), ("m", "3 B", []), ("b", "", []), ("n", "2.1 A", [])]
     for name, chapter, figures in runs:
         section(name, chapter=chapter, figures=figures, exhibits=[]).write(tmp_path / name)
-    write_overview(tmp_path, tmp_path / "report/index.html")
+    section("old").write(tmp_path / "old")  # of an earlier sweep
+    done = [tmp_path / name for name, _, _ in runs]
+    write_overview(tmp_path, tmp_path / "report/index.html", [*done, tmp_path / "killed"])
     page = (tmp_path / "report/index.html").read_text()
     assert re.findall(r'<section id="(\w)"', page) == ["z", "a", "n", "m", "b"]
     assert re.findall(r'href="#(\w)"', page) == ["z", "a", "n", "m", "b"]
@@ -71,6 +73,20 @@ def test_a_run_that_failed_says_why():
     page = render("title", [Section("tv", "Title", errors={"tv": "data.root: <no> such folder"})])
     assert "Not run" in page and "data.root: &lt;no&gt; such folder" in page
     assert "Passed over" in render("title", [section(errors={"x.png": "x.png: not a picture"})])
+
+
+def test_what_could_not_be_shown_is_told():
+    assert "camera: cannot be shown (no &lt;paint&gt;)" in render(
+        "t", [section(notes=["camera: cannot be shown (no <paint>)"])]
+    )
+
+
+def test_passwords_are_not_written(tmp_path):
+    section(command="python evaluate.py library.url=postgresql://me:pass@host/songs").write(tmp_path)
+    write_overview(tmp_path, tmp_path / "index.html", [tmp_path])
+    for name in ("section.json", "report.html", "index.html"):
+        text = (tmp_path / name).read_text()
+        assert "postgresql://me:***@host/songs" in text and "pass@" not in text
 
 
 def test_names_are_shown_and_not_executed():
@@ -118,7 +134,7 @@ def index(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     for name in ("tv", "rof"):
         section(name).write(folder / name)
-    write_overview(folder, folder / "report/index.html")
+    write_overview(folder, folder / "report/index.html", [folder / "tv", folder / "rof"])
     return folder / "report/index.html"
 
 

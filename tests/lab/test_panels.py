@@ -8,7 +8,7 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
-from tavtorch.lab.panels import picture, plot, sound_panel
+from tavtorch.lab.panels import picture, plot, sound_panel, sound_panels
 
 
 def pixels(url):
@@ -42,3 +42,29 @@ def test_a_sound_can_be_played(rate):
 def test_a_player_knows_where_its_picture_begins_and_ends():
     left, right = sound_panel("noise", torch.randn(1, 8000), 8000, 30.0).span
     assert 0 < left < 0.2 and 0.8 < right <= 1
+
+
+def player(panel):
+    return soundfile.info(io.BytesIO(base64.b64decode(panel.sound.partition(",")[2])))
+
+
+@pytest.mark.parametrize(
+    ("rate", "played"), [(1, 8000), (8000, 8000), (11000, 11025), (44056, 44100), (44101, 48000), (96000, 48000)]
+)
+def test_every_rate_has_a_player(rate, played):
+    length = 10 if rate == 1 else 4000
+    made = player(sound_panel("tone", 0.1 * torch.randn(1, length), rate, 0.0))
+    assert made.samplerate == played and abs(made.frames / made.samplerate - length / rate) < 0.2
+
+
+def test_six_channels_are_played_as_one():
+    assert player(sound_panel("tone", 0.1 * torch.randn(6, 8000), 8000, 0.0)).channels == 1
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_samples_that_are_no_numbers_are_silence_and_told(value):
+    wave = 0.1 * torch.randn(1, 8000)
+    wave[0, 100] = value
+    (panel,) = sound_panels({"estimate": wave}, 8000)
+    assert panel.caption == "estimate: silence where samples are NaN or infinite"
+    assert player(panel).samplerate == 8000

@@ -5,7 +5,9 @@ import lightning as L
 import numpy as np
 import torch
 
+from tavtorch.lab.data.batches import loader
 from tavtorch.lab.page import Section
+from tavtorch.lab.panels import Panel, picture
 from tavtorch.lab.report import Report, as_text, curves, summary
 from tavtorch.lab.task import Task
 
@@ -50,3 +52,40 @@ def test_the_time_is_that_of_the_whole_run(tmp_path, monkeypatch):
     now[0] = 90.0
     report.on_test_end(trainer, task)
     assert Section.read(tmp_path / "section.json").seconds == 90
+
+
+class Listed(list):
+    """Items in memory."""
+
+    def batch_key(self, i):
+        return None
+
+
+def test_a_panel_that_fails_is_a_note(tmp_path, caplog):
+    """Scores, page and exit code stand."""
+
+    def show(output, batch):
+        if batch["name"] == ["bad"]:
+            raise RuntimeError("no paint")
+        return [Panel("result", picture(output[0]))]
+
+    def half(image):
+        return image / 2
+
+    task = Task(half, score=lambda output, batch: {"mean": output.mean((1, 2, 3))}, show=show)
+    items = Listed({"name": name, "inputs": {"image": torch.rand(1, 1, 4, 4)}} for name in ("bad", "good"))
+    quiet = dict.fromkeys(("logger", "enable_progress_bar", "enable_model_summary", "enable_checkpointing"), False)
+    report = Report(str(tmp_path), section={"name": "run"})
+    L.Trainer(accelerator="cpu", callbacks=[report], **quiet).test(task, loader(items, (0, 1)), verbose=False)
+    written = Section.read(tmp_path / "section.json")
+    assert written.notes == ["bad: cannot be shown (no paint)"] and "bad: cannot be shown" in caplog.text
+    assert [name for name, _ in written.exhibits] == ["good"] and len(written.rows) == 2
+
+
+def test_a_page_that_cannot_be_written_leaves_the_scores(tmp_path, caplog):
+    caplog.set_level("INFO")
+    (tmp_path / "file").write_text("where the folder should be")
+    report, task = Report(str(tmp_path / "file"), section={"name": "run"}), Task(torch.relu)
+    task.rows = ROWS
+    report.on_test_end(L.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False), task)
+    assert "vocals" in caplog.text and "the page cannot be written" in caplog.text

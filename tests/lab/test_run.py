@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -7,19 +8,26 @@ from omegaconf import OmegaConf
 
 from tavtorch.lab.run import UntrainedError, checkpoint, weights
 from tavtorch.lab.script import without_traceback
+from tavtorch.lab.signals import Stopped
 
 
 def config(**changes):
-    base = {"out": "nowhere", "ckpt": None, "command": None, "task": {"op": {"width": 8, "stems": ["vocals", "drums"]}}}
+    base = {"out": "nowhere", "ckpt": None, "run": "test", "task": {"op": {"width": 8, "stems": ["vocals", "drums"]}}}
     return OmegaConf.create(base | changes)
 
 
-def saved(path, **made_by):
-    torch.save({"made_by": {"width": 8, "stems": ["vocals", "drums"]} | made_by}, path)
+def saved(path, **content):
+    torch.save({"made_by": {}, "callbacks": {}} | content, path)
     return str(path)
 
 
 # which checkpoint
+
+
+@pytest.fixture(autouse=True)
+def content(monkeypatch):
+    """What a checkpoint holds is looked at in test_checkpoints."""
+    monkeypatch.setattr("tavtorch.lab.checkpoints.check", lambda *_, resume: None)
 
 
 def test_a_checkpoint_of_this_network(tmp_path):
@@ -43,41 +51,13 @@ def test_nothing_to_go_on_with(tmp_path, caplog):
     assert "starting afresh" in caplog.text
 
 
-# errors
-
-
-def test_a_checkpoint_of_another_network_says_how_to_load_it(tmp_path):
-    path = saved(tmp_path / "best.ckpt", width=32, stems=["vocals", "rest"])
-    with pytest.raises(ValueError, match=r"another network; add: task.op.stems=\[vocals, rest\] task.op.width=32"):
-        checkpoint(config(ckpt=path))
-
-
-def test_no_such_checkpoint(tmp_path):
-    with pytest.raises(ValueError, match="does not exist"):
-        checkpoint(config(ckpt=str(tmp_path / "best.ckpt")))
-
-
-class Trap:
-    """What a pickle could do to its reader."""
-
-    def __reduce__(self):
-        return pytest.fail, ("a file was unpickled",)
-
-
-@pytest.mark.parametrize("content", ["text", "half", "pickle", "other"])
-def test_a_file_that_is_no_checkpoint(tmp_path, content):
-    path = tmp_path / "best.ckpt"
-    saved(path)
-    if content == "text":
-        path.write_text("no checkpoint")
-    elif content == "half":
-        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    elif content == "pickle":
-        torch.save({"made_by": Trap()}, path)
-    else:
-        torch.save({"weights": torch.zeros(3)}, path)
-    with pytest.raises(ValueError, match="is no checkpoint of tavtorch"):
-        checkpoint(config(ckpt=str(path)))
+def test_a_training_at_its_end_is_told(tmp_path, caplog):
+    caplog.set_level("INFO")
+    path = saved(tmp_path / "last.ckpt", epoch=1)
+    training = config(ckpt=path, trainer={"max_epochs": 2, "max_time": None})
+    del training["run"]
+    assert checkpoint(training) == path
+    assert "has been trained for all of trainer.max_epochs=2: nothing is added to it" in caplog.text
 
 
 # how a script ends
@@ -115,15 +95,55 @@ def network(**changes):
 
 def test_a_network_finds_the_weights_of_its_name(tmp_path):
     (tmp_path / "checkpoints").mkdir()
-    op = OmegaConf.to_object(network().task.op)
-    own = saved(tmp_path / "checkpoints/best.ckpt", **op)
+    own = saved(tmp_path / "checkpoints/best.ckpt")
     assert weights(network(out=str(tmp_path)), Path("train.py")) == own
-    other = saved(tmp_path / "other.ckpt", **op)
+    other = saved(tmp_path / "other.ckpt")
     assert weights(network(out=str(tmp_path), ckpt=other), Path("train.py")) == other
 
 
 def test_a_function_has_no_weights(tmp_path):
     assert weights(config(task={"op": {"_target_": "tavtorch.rof", "_partial_": True}}), Path("train.py")) is None
+
+
+@pytest.mark.parametrize(
+    ("data", "words", "suggested"),
+    [
+        (
+            "folder.Folder",
+            ["task=separate", "data=folder", "data.root=x", "run=predict"],
+            "train.py task=separate does",
+        ),
+        ("stems.Stems", ["data=stems", "data.root=x", "strict=true"], "train.py data=stems data.root=x does"),
+        ("stems.Stems", ["+overwrite=true", "name=mine", "callbacks.report.items=3"], "train.py name=mine does"),
+    ],
+)
+def test_the_training_that_is_suggested_works(tmp_path, monkeypatch, data, words, suggested):
+    monkeypatch.setattr("tavtorch.lab.run.typed", lambda: words)
+    there = {"_target_": f"tavtorch.lab.data.{data}"}
+    with pytest.raises(UntrainedError, match=re.escape(suggested)):
+        weights(network(out=str(tmp_path), data=there), Path("train.py"))
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_a_training_that_was_stopped_goes_on(tmp_path, monkeypatch, stopped):
+    """Its best epoch so far is not taken for the network."""
+    ran = []
+    own = tmp_path / "checkpoints/best.ckpt"
+
+    def train(command):
+        ran.append(command)
+        saved(own)
+        if stopped and len(ran) == 1:
+            raise Stopped(15)
+
+    monkeypatch.setattr("tavtorch.lab.run.run_child", train)
+    timed = OmegaConf.merge(network(out=str(tmp_path)), {"train_for": "00:00:00:05"})
+    if stopped:
+        with pytest.raises(Stopped):
+            weights(timed.copy(), Path("train.py"))
+    assert weights(timed.copy(), Path("train.py")) == str(own)
+    assert ["ckpt=last" in command for command in ran] == ([False, True] if stopped else [False])
+    assert weights(timed.copy(), Path("train.py")) == str(own) and len(ran) == 1 + stopped
 
 
 def test_a_network_without_weights_is_not_scored(tmp_path):

@@ -97,6 +97,11 @@ def test_what_cannot_be_joined_is_refused():
         collate([{"name": "a", "inputs": {"image": 1}}, {"name": "b", "inputs": {}}])
 
 
-def test_more_processes_than_items():
-    with pytest.raises(ValueError, match="trainer.devices: 3 processes share 2 items"):
-        share(2, (0, 3))
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_more_processes_than_items(batch_size):
+    """One without items gets an empty batch, so that it takes part in what all processes do together."""
+    items = Listed([item("a"), item("b")])
+    batches = [list(loader(items, (rank, 3), batch_size=batch_size)) for rank in range(3)]
+    assert [[batch.get("name") for batch in mine] for mine in batches] == [[["a"]], [["b"]], [None]]
+    assert batches[2] == [{"errors": {}}]
+    assert not list(loader(Listed(), (0, 1)))
