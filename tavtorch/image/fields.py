@@ -28,6 +28,11 @@ def length(field: Tensor, coupling: Coupling) -> Tensor:
     return inner(field, field, coupling).clamp(min=torch.finfo(field.dtype).tiny).sqrt()
 
 
+def variation(field: Tensor, coupling: Coupling) -> Tensor:
+    """`length`, exactly 0 where the field is; it has no derivative there."""
+    return inner(field, field, coupling).sqrt()
+
+
 def total(a: Tensor) -> Tensor:
     """Sum over all axes but the batch, in double precision: a duality gap is a small sum of many terms."""
     return a.flatten(1).sum(1, dtype=torch.float64)
@@ -42,10 +47,39 @@ def offset_of(image: Tensor, hole: Tensor | None = None) -> Tensor:
     """Mean of each channel where it is large beside the contrast, else 0.
 
     A solver takes it off first and adds it to the result: rounding is then relative to the contrast. The difference
-    is exact, since pixels and mean are then within a factor of 2. A constant channel is left as it is.
+    is exact, since pixels and mean are then within a factor of 2.
     """
     mean, low, high = _mean_low_high(image, hole)
-    return torch.where((mean.abs() > 8 * (high - low)) & (high > low), mean, 0)
+    return torch.where(mean.abs() / 8 > high - low, mean, 0)
+
+
+class Frame(NamedTuple):
+    """An image's own zero and unit, in which a solver works: rounding is relative to the contrast, and no square is
+    too large or too small for its type."""
+
+    offset: Tensor
+    """Of each channel, `(b, c, 1, 1)`."""
+    unit: Tensor
+    """Of each item, `(b, 1, 1, 1)`, a power of 2: to divide by it is exact."""
+
+    def inside(self, image: Tensor) -> Tensor:
+        return image / self.unit - self.offset / self.unit
+
+    def outside(self, u: Tensor) -> Tensor:
+        return u * self.unit + self.offset
+
+    def rounded(self, u: Tensor) -> Tensor:
+        """`u` as it is once its type has rounded it outside, in double precision."""
+        return Frame(self.offset.double(), self.unit.double()).inside(self.outside(u).double())
+
+
+def frame_of(image: Tensor, hole: Tensor | None = None, offset: Tensor | None = None) -> Frame:
+    """The frame of an image's known pixels, from `offset`, by default `offset_of`, to the farthest value."""
+    image = image.detach()
+    _, low, high = _mean_low_high(image, hole)
+    offset = offset_of(image, hole) if offset is None else offset
+    reach = torch.maximum((high - offset).abs(), (low - offset).abs()).amax(1, keepdim=True)
+    return Frame(offset, torch.where(reach > 0, reach / 2 / torch.frexp(reach).mantissa, 1))
 
 
 def _mean_low_high(image: Tensor, hole: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
@@ -53,7 +87,7 @@ def _mean_low_high(image: Tensor, hole: Tensor | None) -> tuple[Tensor, Tensor, 
     hole = torch.zeros_like(image[:1, :1], dtype=torch.bool) if hole is None else hole
     low = image.masked_fill(hole, torch.inf).amin((-2, -1), keepdim=True)
     high = image.masked_fill(hole, -torch.inf).amax((-2, -1), keepdim=True)
-    mean = image.masked_fill(hole, 0).sum((-2, -1), keepdim=True) / (~hole).sum((-2, -1), keepdim=True)
+    mean = (image.masked_fill(hole, 0) / (~hole).sum((-2, -1), keepdim=True)).sum((-2, -1), keepdim=True)
     return mean.clamp(low, high), low, high
 
 
@@ -71,7 +105,7 @@ def capped(weight: Tensor, flow: Tensor, coupling: Coupling) -> tuple[Tensor, Te
     If λ is at least the longest vector of `flow(f)`, the constant image is the solution, for every larger λ as well;
     λ is then replaced by that least value.
     """
-    enough = length(flow, coupling).flatten(1).amax(1).reshape(-1, 1, 1, 1)
+    enough = variation(flow, coupling).flatten(1).amax(1).reshape(-1, 1, 1, 1)
     constant = weight.amin((-2, -1), keepdim=True) >= enough
     return torch.where(constant, enough, weight), constant
 

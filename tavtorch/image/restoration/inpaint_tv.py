@@ -8,8 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from tavtorch.image.check import check_coupling, check_hole, check_image, check_init, full_precision, spread_weight
-from tavtorch.image.fields import Coupling, mean_of_four, offset_of
-from tavtorch.image.grid import gradient
+from tavtorch.image.fields import Coupling, capped, flow, frame_of, mean_of, mean_of_four
 from tavtorch.image.restoration.primal_dual import Problem, minimise
 from tavtorch.solve import Solution, Stop
 
@@ -60,23 +59,33 @@ def inpaint_tv(
     if init is not None:
         check_init(init, image)
     dtype, image = image.dtype, full_precision(image)
-    weight = spread_weight(weight, image)
-    offset = offset_of(image.detach(), hole)
-    f = image.detach() - offset
-    low = f.masked_fill(hole, torch.inf).amin((-2, -1), keepdim=True)
-    high = f.masked_fill(hole, -torch.inf).amax((-2, -1), keepdim=True)
+    frame = frame_of(image, hole)
+    weight = spread_weight(weight, image) / frame.unit
+    f = torch.where(hole, 0, frame.inside(image))
+    known = f.detach()
+    low = known.masked_fill(hole, torch.inf).amin((-2, -1), keepdim=True)
+    high = known.masked_fill(hole, -torch.inf).amax((-2, -1), keepdim=True)
     span = (high - low).amax(1, keepdim=True)
 
     # Where data are imposed any weight gives the same solution; one as large as the span suits the steps.
     exact = (weight == 0).flatten(1).all(1).reshape(-1, 1, 1, 1)
     trust = torch.where(hole, 0, torch.where(exact, torch.inf, torch.ones_like(weight)))
-    weight = torch.where(exact, span, weight)
+    mean = mean_of(known, hole)
+    still = flow(torch.where(hole, mean, known))
+    enough, constant = capped(weight, still, coupling)
+    constant = constant & ~exact
+    weight = torch.where(exact, span, torch.where(constant, enough, weight))
+    low, high = torch.where(constant, mean, low), torch.where(constant, mean, high)
 
     step = 12 * (weight.detach().amax((-2, -1), keepdim=True) / span).clamp(max=1).nan_to_num(1)
-    problem = Problem(image - offset, weight, trust, low, high, step, step, coupling)
-    start = torch.where(hole, fill(f, ~hole) if init is None else full_precision(init.detach()) - offset, f)
-    found = minimise(problem, start, torch.zeros_like(gradient(start)), stop or Stop())
-    return found._replace(value=torch.where(trust.isinf(), image, found.value + offset).to(dtype))
+    problem = Problem(f, weight, trust, low, high, step, step, coupling, frame=frame)
+    start = torch.where(
+        hole, fill(known, ~hole) if init is None else frame.inside(full_precision(init.detach())), known
+    )
+    start = torch.where(constant, mean, start)
+    p = torch.where(constant[..., None], still, 0)
+    found = minimise(problem, start, p, stop or Stop())
+    return found._replace(value=torch.where(trust.isinf(), image, frame.outside(found.value)).to(dtype))
 
 
 def hole_from_color(

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from tavtorch.derivative import derivative_wanted, with_derivative, without_derivatives
-from tavtorch.image.fields import Coupling, inner, length, total
+from tavtorch.image.fields import Coupling, Frame, inner, length, total, variation
 from tavtorch.image.grid import divergence, gradient
 from tavtorch.solve import Solution, State, Stop, compiled, iterate
 
@@ -34,9 +34,11 @@ class Problem(NamedTuple):
     """Dual step length at the end; it grows by `GROWTH` a step up to this. Large steps settle detail."""
     coupling: Coupling
     huber: float | Tensor = 0.0
-    """α >= 0: the number 0, or 0-d."""
+    """α >= 0: the number 0, or `(b, 1, 1, 1, 1)`."""
     absolute: bool = False
     """The data term is `|u - f|`, and `c` is 1."""
+    frame: Frame | None = None
+    """From which the result is put back."""
 
     @property
     def radius(self) -> Tensor:
@@ -58,7 +60,11 @@ def solve(problem: Problem, u: Tensor, p: Tensor, stop: Stop) -> Solution:
     """
     with without_derivatives():
         found = iterate(
-            lambda k, *state: _step(problem, *state), (u, p, problem.first), lambda *state: _gap(problem, *state), stop
+            lambda k, *state: _step(problem, *state),
+            (u, p, problem.first),
+            lambda *state: _gap(problem, *state),
+            stop,
+            certify=lambda *state: _certified(problem, *state),
         )
         return found._replace(value=_half_step(problem, *found.value))
 
@@ -119,7 +125,21 @@ def _step(problem: Problem, u: Tensor, p: Tensor, sigma: Tensor) -> State:
 
 @compiled
 def _gap(problem: Problem, u: Tensor, p: Tensor, sigma: Tensor) -> Tensor:
+    return _measure(problem, *_half_step(problem, u, p, sigma))
+
+
+def _certified(problem: Problem, u: Tensor, p: Tensor, sigma: Tensor) -> Tensor:
+    """The gap in double precision, at the value that is returned: as its type rounds it where its frame is left."""
     u, p = _half_step(problem, u, p, sigma)
+    exact = Problem(*(part.double() if isinstance(part, Tensor) else part for part in problem))
+    back = u.double()
+    if problem.frame is not None:
+        back = torch.where(u == problem.f, back, problem.frame.rounded(u))
+    return _measure(exact, back, project(p.double(), exact)).to(u.dtype)
+
+
+def _measure(problem: Problem, u: Tensor, p: Tensor) -> Tensor:
+    """The duality gap over the energy, see `solve`; over that of rounding errors where it is larger."""
     slope, d, apart = gradient(u), -divergence(p), u - problem.f
     if problem.absolute:
         low, high = problem.f - problem.low, problem.high - problem.f
@@ -129,14 +149,18 @@ def _gap(problem: Problem, u: Tensor, p: Tensor, sigma: Tensor) -> Tensor:
         data = torch.where(problem.trust == 1, apart.square() / 2, 0)
         missing = d.clamp(min=0) * (u - problem.low) - d.clamp(max=0) * (problem.high - u)
         missed = torch.where(problem.trust == 1, (apart + d).square() / 2, torch.where(problem.trust == 0, missing, 0))
-    size = length(slope, problem.coupling)
-    share = size / size.clamp(min=problem.huber)
-    variation = problem.radius * share * (size - problem.huber * share / 2)
+    size = variation(slope, problem.coupling)
+    share = size / size.clamp(min=problem.huber).clamp(min=torch.finfo(u.dtype).tiny)
+    cost = problem.radius * share * (size - problem.huber * share / 2)
     bent = problem.huber * inner(p, p, problem.coupling) / (2 * problem.radius).clamp(min=torch.finfo(u.dtype).tiny)
-    gap = total((variation + bent - inner(slope, p, problem.coupling)).clamp(min=0)) + total(missed)
-    energy = total(variation) + total(data)
-    rounding = total((8 * torch.finfo(u.dtype).eps * problem.f).square()) + torch.finfo(u.dtype).tiny
-    return (gap / torch.maximum(energy, rounding)).to(u.dtype)
+    gap = total((cost + bent - inner(slope, p, problem.coupling)).clamp(min=0)) + total(missed)
+    return (gap / torch.maximum(total(cost) + total(data), _rounding(problem))).to(u.dtype)
+
+
+def _rounding(problem: Problem) -> Tensor:
+    """The energy of rounding errors: that of a constant image is no larger."""
+    size = problem.f.abs() if problem.frame is None else problem.frame.outside(problem.f).abs() / problem.frame.unit
+    return total((8 * torch.finfo(size.dtype).eps * size).square()) + torch.finfo(torch.float64).tiny
 
 
 def adjoint(g: Tensor, z: Tensor, problem: Problem, stop: Stop) -> Tensor:

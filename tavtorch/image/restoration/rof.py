@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tavtorch.derivative import without_derivatives
 from tavtorch.image.check import check_coupling, check_image, check_init, full_precision, spread_weight
-from tavtorch.image.fields import Coupling, capped, flow, length, mean_of, mean_of_four, offset_of
+from tavtorch.image.fields import Coupling, capped, flow, frame_of, length, mean_of, mean_of_four
 from tavtorch.image.grid import divergence, gradient
 from tavtorch.image.restoration.primal_dual import Problem, minimise, project, solve
 from tavtorch.solve import Solution, Stop
@@ -82,17 +82,18 @@ def rof(
     if not (huber >= 0 and math.isfinite(huber)):
         raise ValueError(f"huber: expected a finite number >= 0 in the unit of the image, got {huber}.")
     dtype, image = image.dtype, full_precision(image)
-    offset = offset_of(image.detach())
-    problem, p = pose(image - offset, spread_weight(weight, image), coupling, huber)
+    frame = frame_of(image)
+    bend = huber / frame.unit[..., None] if huber else 0.0
+    problem, p = pose(frame.inside(image), spread_weight(weight, image) / frame.unit, coupling, bend)
     u = problem.f.detach() + divergence(p)
     if init is not None:
-        u = full_precision(init.detach()) - offset
+        u = frame.inside(full_precision(init.detach()))
         p = project(1e4 * gradient(u), problem, 1e4)  # λ ∇u / max(|∇u|, α)
-    found = minimise(problem, u, p, stop or Stop())
-    return found._replace(value=(found.value + offset).to(dtype))
+    found = minimise(problem._replace(frame=frame), u, p, stop or Stop())
+    return found._replace(value=frame.outside(found.value).to(dtype))
 
 
-def pose(f: Tensor, weight: Tensor, coupling: Coupling, huber: float = 0.0) -> tuple[Problem, Tensor]:
+def pose(f: Tensor, weight: Tensor, coupling: Coupling, huber: float | Tensor = 0.0) -> tuple[Problem, Tensor]:
     """ROF as a `Problem`, and a first guess of its dual field `p`: `f + div p` is that of `u`.
 
     The guess comes from half the resolution, where large shapes take half as many steps; pixels twice as wide make λ
@@ -101,26 +102,25 @@ def pose(f: Tensor, weight: Tensor, coupling: Coupling, huber: float = 0.0) -> t
     with without_derivatives():
         still = flow(f.detach())
     capped_weight, constant = capped(weight, still, coupling)
-    constant = constant & (huber == 0)
+    constant = constant & (not isinstance(huber, Tensor))
     weight = torch.where(constant, capped_weight, weight)
 
     one = torch.ones_like(still[:, :1, 0, :1, :1])
     mean = mean_of(f.detach())
     low, high = torch.where(constant, mean, -torch.inf), torch.where(constant, mean, torch.inf)
-    bend = torch.as_tensor(huber, dtype=f.dtype, device=f.device) if huber else 0.0
-    problem = Problem(f, weight, one, low, high, one / 5, 12 * one, coupling, bend)
+    problem = Problem(f, weight, one, low, high, one / 5, 12 * one, coupling, huber)
     with without_derivatives():
-        return problem, torch.where(constant[..., None], still, _coarse_field(problem, huber))
+        return problem, torch.where(constant[..., None], still, _coarse_field(problem))
 
 
-def _coarse_field(problem: Problem, huber: float) -> Tensor:
+def _coarse_field(problem: Problem) -> Tensor:
     f = problem.f.detach()
     h, w = f.shape[-2:]
     if min(h, w) < 64:
         return torch.zeros_like(gradient(f))
     weight = problem.weight.detach()
     weight = weight if weight.shape[-1] == 1 else mean_of_four(weight)
-    coarse, p = pose(mean_of_four(f), weight / 2, problem.coupling, 2 * huber)
+    coarse, p = pose(mean_of_four(f), weight / 2, problem.coupling, 2 * problem.huber)
     _, p = solve(coarse, coarse.f + divergence(p), p, Stop(3e-3, 400, 5)).value
     return 2 * _finer(p)[..., :h, :w]
 

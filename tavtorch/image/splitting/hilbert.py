@@ -12,7 +12,20 @@ from torch import Tensor
 
 from tavtorch.derivative import derivative_wanted, holds, with_derivative, without_derivatives
 from tavtorch.image.check import check_coupling, check_image, full_precision, spread_weight
-from tavtorch.image.fields import Coupling, Projection, ProjectionDerivative, inner, length, offset_of, total
+from tavtorch.image.fields import (
+    Coupling,
+    Frame,
+    Projection,
+    ProjectionDerivative,
+    capped,
+    flow,
+    frame_of,
+    inner,
+    length,
+    mean_of,
+    total,
+    variation,
+)
 from tavtorch.image.grid import (
     cosine_frequencies,
     cosine_transform,
@@ -65,9 +78,9 @@ def split_hilbert(
     check_coupling(coupling)
     dtype, image = image.dtype, full_precision(image)
     weight, costs = spread_weight(weight, image), _kernel(sobolev if kernel is None else kernel, image)
-    offset = offset_of(image.detach())
-    solution = _minimise(image - offset, weight, costs, coupling, stop or Stop())
-    structure = solution.value + offset
+    frame = frame_of(image)
+    solution = _minimise(frame.inside(image), weight / frame.unit, costs, coupling, stop or Stop(), frame)
+    structure = frame.outside(solution.value)
     structure, texture = structure.to(dtype), (image - structure).to(dtype)
     return Split(structure, texture, solution._replace(value=structure))
 
@@ -93,7 +106,7 @@ def gabor(
     return floor + 1 - torch.exp(-(frequencies - middle).square().sum(0) / (2 * width**2))
 
 
-def _minimise(f: Tensor, weight: Tensor, kernel: Tensor, coupling: Coupling, stop: Stop) -> Solution:
+def _minimise(f: Tensor, weight: Tensor, kernel: Tensor, coupling: Coupling, stop: Stop, frame: Frame) -> Solution:
     """The minimiser, by the alternating direction method of multipliers on `z = ∇u`.
 
     Its state is one field `s`: with `P` the projection on the balls of radius `λ / ρ`, the multiplier is `p = ρ P(s)`,
@@ -112,15 +125,30 @@ def _minimise(f: Tensor, weight: Tensor, kernel: Tensor, coupling: Coupling, sto
 
     Args:
         f, weight, kernel: of shapes that broadcast to the image `(b, c, h, w)`; weight >= 0, kernel > 0.
+        frame: from which the result is put back.
 
     Source: Boyd et al., Found. Trends Mach. Learn. 3(1), 2011, doi:10.1561/2200000016.
     """
     with without_derivatives():
-        step, start = _pose(f.detach(), weight.detach(), kernel.detach(), coupling)
         data, costs = cosine_transform(f.detach()), kernel.detach()
-        found = iterate(lambda k, s: step(s)[1:], (start,), lambda s: _gap(s, step, data, costs), stop)
+        still = flow(inverse_cosine_transform(costs * data))
+    weight, constant = capped(weight, still, coupling)
+    with without_derivatives():
+        step, start = _pose(f.detach(), weight.detach(), costs, coupling)
+        start = torch.where(constant[..., None], still / step.rho[..., None], start)
+
+        def image_of(spectrum: Tensor) -> Tensor:
+            return torch.where(constant, mean_of(f.detach()), inverse_cosine_transform(spectrum))
+
+        found = iterate(
+            lambda k, s: step(s)[1:],
+            (start,),
+            lambda s: _gap(s, step, data, costs),
+            stop,
+            certify=lambda s: _certified(image_of(step(s)[0]), s, step, f.detach(), costs, frame),
+        )
         u, s = step(found.value[0])
-        u = inverse_cosine_transform(u)
+        u = image_of(u)
     if not derivative_wanted(f, weight, kernel):
         return found._replace(value=u)
 
@@ -175,18 +203,30 @@ def _relax(inside: Tensor, s: Tensor, u: Tensor) -> Tensor:
 
 
 def _gap(s: Tensor, step: Step, data: Tensor, kernel: Tensor) -> Tensor:
-    u, s = step(s)
-    p = step.multiplier(s)
-    slope = gradient(inverse_cosine_transform(u))
+    spectrum, s = step(s)
     assert isinstance(step.ball, Projection)
+    weight = step.rho[..., None] * step.ball.radius
+    u = inverse_cosine_transform(spectrum)
+    return _measure(u, spectrum - data, step.multiplier(s), Projection(weight, step.ball.coupling), kernel).to(s.dtype)
 
-    variation = step.rho[..., None] * step.ball.radius * length(slope, step.ball.coupling)
-    residual = kernel * (u - data) - cosine_transform(divergence(p))
-    gap = total(variation - inner(slope, p, step.ball.coupling)) + total(residual.square() / kernel / 2)
 
-    energy = total(variation) + total(kernel * (u - data).square() / 2)
-    rounding = torch.finfo(u.dtype).eps * total(kernel * data.square() / 2)
-    return (gap / (energy + rounding).clamp(min=torch.finfo(u.dtype).tiny)).to(u.dtype)
+def _certified(u: Tensor, s: Tensor, step: Step, f: Tensor, kernel: Tensor, frame: Frame) -> Tensor:
+    """The gap in double precision, at the value that is returned: as its type rounds it where its frame is left."""
+    assert isinstance(step.ball, Projection)
+    ball = Projection(step.rho[..., None].double() * step.ball.radius.double(), step.ball.coupling)
+    u, p = frame.rounded(u), ball(step.multiplier(step(s)[1]).double())
+    gap = _measure(u, cosine_transform(u - f.double()), p, ball, kernel.double())
+    return gap.to(s.dtype)
+
+
+def _measure(u: Tensor, apart: Tensor, p: Tensor, ball: Projection, kernel: Tensor) -> Tensor:
+    """The duality gap over the energy; `apart` has the cosine coefficients of `u - f`, `ball` the radius λ."""
+    slope = gradient(u)
+    cost = ball.radius * variation(slope, ball.coupling)
+    residual = kernel * apart - cosine_transform(divergence(p))
+    gap = total((cost - inner(slope, p, ball.coupling)).clamp(min=0)) + total(residual.square() / kernel / 2)
+    energy = total(cost) + total(kernel * apart.square() / 2)
+    return gap / energy.clamp(min=torch.finfo(u.dtype).tiny)
 
 
 def _linear_response(g: Tensor, s: Tensor, forward: Step, kernel: Tensor, stop: Stop) -> Tensor:

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from tavtorch.derivative import without_derivatives
 from tavtorch.image.check import check_coupling, check_image, full_precision, spread_weight
-from tavtorch.image.fields import Coupling, capped, flow
+from tavtorch.image.fields import Coupling, capped, flow, frame_of
 from tavtorch.image.restoration.primal_dual import Problem, minimise
 from tavtorch.image.splitting.split import Split
 from tavtorch.solve import Stop
@@ -45,10 +45,10 @@ def split_l1(
     check_image(image)
     check_coupling(coupling)
     dtype, image = image.dtype, full_precision(image)
-    offset = image.detach().flatten(2).median(2).values[..., None, None]
-    problem, u, p = _pose(image - offset, spread_weight(weight, image), coupling)
-    solution = minimise(problem, u, p, stop or Stop())
-    structure = torch.where(solution.value == problem.f, image, solution.value + offset)
+    frame = frame_of(image, offset=image.detach().flatten(2).median(2).values[..., None, None])
+    problem, u, p = _pose(frame.inside(image), spread_weight(weight, image), coupling)
+    solution = minimise(problem._replace(frame=frame), u, p, stop or Stop())
+    structure = torch.where(solution.value == problem.f, image, frame.outside(solution.value))
     structure, texture = structure.to(dtype), (image - structure).to(dtype)
     return Split(structure, texture, solution._replace(value=structure))
 

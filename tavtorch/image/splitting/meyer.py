@@ -10,14 +10,16 @@ from tavtorch.derivative import derivative_wanted, with_derivative, without_deri
 from tavtorch.image.check import check_coupling, check_image, full_precision, spread_weight
 from tavtorch.image.fields import (
     Coupling,
+    Frame,
     Projection,
     ProjectionDerivative,
     capped,
     flow,
+    frame_of,
     inner,
     length,
-    offset_of,
     total,
+    variation,
 )
 from tavtorch.image.grid import (
     cosine_transform,
@@ -69,14 +71,15 @@ def split_meyer(
     check_image(image)
     check_coupling(coupling)
     dtype, image = image.dtype, full_precision(image)
-    offset = offset_of(image.detach())
-    solution = _minimise(image - offset, spread_weight(weight, image), coupling, stop or Stop())
-    structure = solution.value + offset
+    frame = frame_of(image)
+    weight = spread_weight(weight, image) / frame.unit
+    solution = _minimise(frame.inside(image), weight, coupling, stop or Stop(), frame)
+    structure = frame.outside(solution.value)
     structure, texture = structure.to(dtype), (image - structure).to(dtype)
     return Split(structure, texture, solution._replace(value=structure))
 
 
-def _minimise(f: Tensor, weight: Tensor, coupling: Coupling, stop: Stop) -> Solution:
+def _minimise(f: Tensor, weight: Tensor, coupling: Coupling, stop: Stop, frame: Frame) -> Solution:
     """A minimiser, by the alternating direction method of multipliers on `z = ∇u` and `y = g`.
 
     Its state is two fields `s`, `t`: with `P` the projections on the balls of radius `1 / ρ` and `λ`, the multiplier of
@@ -96,10 +99,17 @@ def _minimise(f: Tensor, weight: Tensor, coupling: Coupling, stop: Stop) -> Solu
 
     Args:
         f, weight: image `(b, c, h, w)`, and what broadcasts with it; weight >= 0.
+        frame: from which the result is put back.
     """
     with without_derivatives():
         step, start = _pose(f.detach(), weight.detach(), coupling)
-        found = iterate(lambda k, *state: step(*state), start, lambda s, t: _gap(s, t, step), stop)
+        found = iterate(
+            lambda k, *state: step(*state),
+            start,
+            lambda s, t: _gap(s, t, step),
+            stop,
+            certify=lambda s, t: _certified(s, t, step, frame),
+        )
         s, t = found.value
         u = step.image + divergence(step.fields(t))
     if not derivative_wanted(f, weight):
@@ -171,18 +181,32 @@ def _relax(s: Tensor, t: Tensor, free: Tensor, h: Tensor, step: Step) -> State:
 
 
 def _gap(s: Tensor, t: Tensor, step: Step) -> Tensor:
-    assert isinstance(step.fields, Projection)
-    coupling = step.slopes.coupling
     p, y = step.rho[..., None] * step.slopes(s), step.fields(t)
-    slope, bend = gradient(step.image + divergence(y)), gradient(-divergence(p))
+    return _measure(step.image + divergence(y), p, y, step).to(s.dtype)
 
-    structure = length(slope, coupling) - inner(slope, p, coupling)
-    texture = step.fields.radius * length(bend, coupling) - inner(bend, y, coupling)
 
-    variation = total(length(gradient(step.image), coupling))
-    rounding = torch.finfo(s.dtype).eps * total(step.image.abs())
-    scale = torch.maximum(variation, rounding).clamp(min=_tiny(s))
-    return ((total(structure.clamp(min=0)) + total(texture.clamp(min=0))) / scale).to(s.dtype)
+def _certified(s: Tensor, t: Tensor, step: Step, frame: Frame) -> Tensor:
+    """The gap in double precision, at the value that is returned: as its type rounds it where its frame is left."""
+    assert isinstance(step.slopes, Projection)
+    assert isinstance(step.fields, Projection)
+    coupling, one = step.slopes.coupling, torch.ones_like(step.rho[..., None], dtype=torch.float64)
+    fields = Projection(step.fields.radius.double(), coupling)
+    u = frame.rounded(step.image + divergence(step.fields(t)))
+    p = Projection(one, coupling)((step.rho[..., None] * step.slopes(s)).double())
+    return _measure(u, p, fields(t.double()), step._replace(image=step.image.double(), fields=fields)).to(s.dtype)
+
+
+def _measure(u: Tensor, p: Tensor, y: Tensor, step: Step) -> Tensor:
+    """The duality gap over the total variation of the image; over that of rounding errors where it is larger."""
+    assert isinstance(step.fields, Projection)
+    coupling = step.fields.coupling
+    slope, bend = gradient(u), gradient(-divergence(p))
+    structure = variation(slope, coupling) - inner(slope, p, coupling)
+    texture = step.fields.radius * variation(bend, coupling) - inner(bend, y, coupling)
+
+    rounding = torch.finfo(step.image.dtype).eps * total(step.image.abs())
+    scale = torch.maximum(total(variation(gradient(step.image), coupling)), rounding)
+    return (total(structure.clamp(min=0)) + total(texture.clamp(min=0))) / scale.clamp(min=_tiny(u))
 
 
 def _pull(v: Tensor, s: Tensor, t: Tensor, forward: Step, stop: Stop) -> Tensor:

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from tavtorch.lab.data.batches import Item, item_generator
 from tavtorch.lab.data.damage import Damage
 from tavtorch.lab.data.files import PICTURES, read_picture
-from tavtorch.lab.data.folder import find_named
+from tavtorch.lab.data.find import find_named
 from tavtorch.lab.data.scored import Scored
 
 
