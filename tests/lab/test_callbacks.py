@@ -1,0 +1,96 @@
+import signal
+import time
+from types import SimpleNamespace
+
+import lightning as L
+import pytest
+import torch
+from torch import nn
+
+from tavtorch.lab.callbacks import Progress, StopTogether, TimeLeft
+from tavtorch.lab.data.batches import loader
+from tavtorch.lab.signals import Stopped
+from tavtorch.lab.task import Task
+
+
+class Listed(list):
+    """Items in memory."""
+
+    def batch_key(self, i):
+        return None
+
+
+class Scale(nn.Linear):
+    """A network with one parameter."""
+
+    def __init__(self):
+        super().__init__(1, 1, bias=False)
+
+    def forward(self, image):
+        return super().forward(image)
+
+
+def items(n):
+    return Listed({"name": f"{i}", "inputs": {"image": torch.rand(1, 1)}, "truth": torch.rand(1, 1)} for i in range(n))
+
+
+def trainer(*callbacks, **options):
+    quiet = dict.fromkeys(("logger", "enable_model_summary", "enable_checkpointing"), False)
+    return L.Trainer(accelerator="cpu", callbacks=list(callbacks), num_sanity_val_steps=0, **quiet, **options)
+
+
+# progress
+
+
+def test_without_a_terminal_a_line_every_30_seconds(monkeypatch, capsys, caplog):
+    """Each item takes 10 s here; no bar is drawn."""
+    caplog.set_level("INFO")
+    now = iter(range(0, 10_000, 10))
+    monkeypatch.setattr("tavtorch.lab.callbacks.time", SimpleNamespace(monotonic=lambda: next(now)))
+    task = Task(Scale(), score=lambda output, batch: {"mean": output.mean(1)})
+    trainer(Progress()).test(task, loader(items(12), (0, 1)), verbose=False)
+    lines = [line.getMessage() for line in caplog.records if "batches" in line.getMessage()]
+    assert lines and set(lines) <= {f"{i} of 12 batches" for i in range(1, 13)} and len(lines) <= 4
+    assert "%|" not in "".join(capsys.readouterr())
+
+
+def test_a_short_run_says_nothing_in_between(capsys, caplog):
+    caplog.set_level("INFO")
+    squares = {"loss": lambda output, truth: (output - truth).square().mean(1), "optimizer": torch.optim.SGD}
+    task = Task(Scale(), **squares)
+    trainer(TimeLeft(), max_epochs=2).fit(task, loader(items(4), (0, 1)), loader(items(2), (0, 1)))
+    assert " of 2 epochs" not in caplog.text and "%|" not in "".join(capsys.readouterr())
+
+
+# signals
+
+
+@pytest.fixture(autouse=True)
+def _as_before():
+    handlers = {signum: signal.getsignal(signum) for signum in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for signum, handler in handlers.items():
+        signal.signal(signum, handler)
+
+
+def stopping(output, batch):
+    """A score in the middle of which a signal comes."""
+    signal.raise_signal(signal.SIGTERM)
+    time.sleep(1)
+    return {}
+
+
+def test_a_signal_stops_a_run_at_once():
+    """Lightning alone would end the loop as if nothing had been."""
+    with pytest.raises(Stopped) as stopped:
+        trainer(StopTogether()).test(Task(Scale(), score=stopping), loader(items(2), (0, 1)), verbose=False)
+    assert stopped.value.code == 143
+
+
+@pytest.mark.parametrize(("error", "passed"), [(Stopped(15), [15]), (ValueError("no signal"), [])])
+def test_a_signal_is_passed_on_to_the_processes_that_were_started(error, passed):
+    sent = []
+    lone = trainer(StopTogether())
+    lone.strategy._launcher = SimpleNamespace(kill=sent.append)
+    StopTogether().on_exception(lone, Task(torch.relu), error)
+    assert sent == passed
