@@ -72,6 +72,11 @@ def recordings() -> Media:
     return RECORDING
 
 
+def streams() -> Media:
+    """`STREAM`, for configurations."""
+    return STREAM
+
+
 def with_hole(
     *, color: Sequence[float] | None = None, tolerance: float = 0.1, holes: str | None = None, grow: int = 0
 ) -> Media:
