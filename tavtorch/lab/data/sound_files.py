@@ -1,5 +1,6 @@
 """Recordings in, whole or in excerpts, and how they are stored."""
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -127,7 +128,7 @@ def _by_libsndfile(path: Path) -> Iterator[list[soundfile.SoundFile]]:
                 places = [(opened.enter_context(path.open("rb")), part) for part in parts(path, "ogg")]
                 files = [soundfile.SoundFile(cast(Any, Window(file, part.start, part.stop))) for file, part in places]
             else:
-                files = [soundfile.SoundFile(path)]
+                files = [soundfile.SoundFile(os.fsencode(path) if os.name == "posix" else path)]  # of any bytes
         except (soundfile.LibsndfileError, UnicodeDecodeError):
             if missing(path):  # libsndfile opens no CAF that is cut, and ffmpeg would not tell
                 raise ValueError(f"{path}: the recording is cut short. Copy it again from its source.") from None
