@@ -1,7 +1,9 @@
 """Songs for a library, and noisy clips to recognise: of songs that it has, and of songs that it does not have."""
 
 import logging
-from collections.abc import Hashable, Mapping
+import os
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
@@ -15,39 +17,63 @@ from tqdm import tqdm
 
 from tavtorch.audio.recognition.landmarks import Recipe, fingerprint
 from tavtorch.audio.recognition.library import Library
+from tavtorch.audio.recognition.tables import Song
 from tavtorch.lab.data.batches import Item, item_generator, loader, process_of
-from tavtorch.lab.data.files import AUDIO, read_audio
-from tavtorch.lab.data.folder import Files, find
+from tavtorch.lab.data.files import AUDIO, read_audio, sound_about
+from tavtorch.lab.data.find import find_named
+from tavtorch.lab.data.folder import Files
 from tavtorch.lab.data.generated import generated_songs
-from tavtorch.lab.data.media import STREAM
+from tavtorch.lab.data.media import STREAM, read_stream
+from tavtorch.lab.data.results import Source
 from tavtorch.lab.data.scored import Scored
 
 log = logging.getLogger(__name__)
 
 _RATE = 8000  # Hz of the clips
-_libraries: WeakValueDictionary[tuple[str, Recipe | None], Library] = WeakValueDictionary()
+_libraries: WeakValueDictionary[tuple[str, Recipe | None, str], Library] = WeakValueDictionary()
 
 
-def open_library(url: str, *, recipe: Recipe | None = None, create: bool = True) -> Library:
+def open_library(url: str, *, recipe: Recipe | None = None, create: bool = True, run: str = "") -> Library:
     """The library at `url`, for configurations: op, data, page and writer of a run share one object.
 
     Args:
-        create: see `Library`.
+        recipe, create: see `Library`.
+        run: folder of the run; a library in memory is that of one run.
     """
-    library = _libraries.get((url, recipe))
+    library = _libraries.get((url, recipe, run))
     if library is None:  # an empty one is false
-        library = _libraries[url, recipe] = Library(url, recipe=recipe, create=create)
+        library = _libraries[url, recipe, run] = Library(url, recipe=recipe, create=create)
     return library
+
+
+def readable(path: Path) -> str:
+    """A path as text that every database can store: bytes that are no UTF-8 are written as `\\xNN`."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def read_song(path: Path) -> dict[str, Any]:
+    """A stream, with the title and artist that its file tells."""
+    tags = sound_about(path).tags
+    return read_stream(path) | {"file": {key: _storable(tags.get(key, "")) for key in ("title", "artist")}}
+
+
+def _storable(text: str) -> str | None:
+    """Without what databases refuse, so that no song is left out for it; None if nothing is left."""
+    return text.replace("\0", "").encode(errors="replace").decode().strip() or None
+
+
+SONG = STREAM._replace(read=read_song)
 
 
 class Music(Scored):
     """Scoring: clips to recognise. With `run=predict`: the songs of a folder that the library does not have yet.
 
-    For scoring, all songs but the `unknown` ones are added to the library, and clips are cut from both.
+    For scoring, all songs but the `unknown` ones are added to the library, and clips are cut from both. With
+    `run=predict` a file is passed over if the library has its content, from this path or under its name.
 
     Args:
-        library: where songs are looked up.
-        root: a song, or a folder of them; None generates the songs that are scored.
+        library: where songs are looked up; for scoring, an empty one.
+        root: a song, a folder of them, or a list of both; None generates the songs that are scored.
         speech: folder of speech for the noises "speech" and "babble"; None takes generated singers.
         noises: by name, what is added to a clip: "speech", "babble" or "white", each at a signal-to-noise ratio in dB.
         seconds: length of a clip.
@@ -62,7 +88,7 @@ class Music(Scored):
         self,
         library: Library,
         *,
-        root: str | None = None,
+        root: str | Sequence[str] | None = None,
         speech: str | None = None,
         noises: Mapping[str, Mapping[str, float]],
         seconds: float = 5.0,
@@ -73,23 +99,47 @@ class Music(Scored):
         seed: int = 0,
     ) -> None:
         super().__init__(self._clips, batch_size=batch_size)
-        self.library, self.root, self.speech, self.noises = library, root, speech, noises
+        self.library, self.speech, self.noises = library, speech, noises
+        self.roots = None if root is None else [Path(one) for one in ([root] if isinstance(root, str) else root)]
         self.seconds, self.clips, self.unknown = seconds, clips, unknown
         self.generated, self.seed = generated, seed
 
     def setup(self, stage: str) -> None:
         if stage != "predict":
             return super().setup(stage)
-        if self.root is None:
+        if self.roots is None:
             raise ValueError("data.root: say which song, or which folder of songs, goes into the library.")
-        self.files = Files(self.root, STREAM)
-        new = [(name, path) for name, path in self.files.items if name not in self.library]
-        if len(new) < len(self.files) and process_of(self.trainer)[0] == 0:
-            log.info("%d are in the library already", len(self.files) - len(new))
-        self.files.items = new
+        self.files = Files(self.roots, SONG)
+        count, known = len(self.files), self._known()
+        self.files.items = [(name, path) for name, path in self.files.items if not known(name, path)]
+        if process_of(self.trainer)[0] == 0:
+            self.files.tell()
+            if len(self.files) < count:
+                log.info("%d are in the library already", count - len(self.files))
 
     def predict_dataloader(self) -> DataLoader[Any]:
         return loader(self.files, process_of(self.trainer))
+
+    def _known(self) -> Callable[[str, Path], bool]:
+        """Tells whether the library has the content of a file, from its path or under its name."""
+        songs: dict[tuple[str, str | None], list[Song]] = defaultdict(list)
+        for song in self.library:
+            if song.file_size is not None:
+                songs["name", song.name].append(song)
+                songs["path", song.path].append(song)
+
+        def known(name: str, path: Path) -> bool:
+            if path.is_dir():  # which may not be read
+                return False
+            now, place = Source.of(path), readable(path.absolute())
+            for song in (*songs["name", name], *songs["path", place]):
+                assert song.file_size is not None and song.file_modified is not None
+                there = now.path if song.path == place else ""
+                if Source(there, song.file_size, song.file_modified, song.file_digest or "").same(now):
+                    return True
+            return False
+
+        return known
 
     def _clips(self) -> "Clips":
         """Add the known songs to the library, and cut clips of all songs."""
@@ -98,20 +148,25 @@ class Music(Scored):
             raise ValueError(f"data.unknown: {self.unknown} of {len(songs)} songs is more than half; lower it.")
         names = sorted(songs)
         split = len(names) - self.unknown
-        for name in tqdm(names[:split], "filling the library", leave=False):
-            self.library.add(name, fingerprint(songs[name][None, None], _RATE, self.library.recipe, verify=False))
         known, unknown = ({name: songs[name] for name in some} for some in (names[:split], names[split:]))
+        for name, wave in tqdm(known.items(), "filling the library", leave=False):
+            self.library.add(name, fingerprint(wave[None, None], _RATE, self.library.recipe, verify=False))
+        if others := sorted({song.name for song in self.library} - known.keys()):
+            raise ValueError(
+                f"library.url: this library has {len(others)} other songs, such as {others[0]!r}, with which the score "
+                "would be of other songs than is said; leave library.url out, and a new library is made."
+            )
         return Clips(known, unknown, self._speech(), self.noises, round(self.seconds * _RATE), self.clips, self.seed)
 
     def _songs(self) -> dict[str, Tensor]:
-        if self.root:
-            return _waves(Path(self.root))
+        if self.roots is not None:
+            return _waves(self.roots)
         songs = generated_songs(self.generated, 30.0, sample_rate=_RATE, seed=self.seed)
         return {song.name: song.read("mixture", 0.0, 30.0, _RATE, 1)[0] for song in songs}
 
     def _speech(self) -> Tensor:
         if self.speech:
-            return torch.cat(list(_waves(Path(self.speech)).values()))
+            return torch.cat(list(_waves([Path(self.speech)]).values()))
         singers = generated_songs(8, 15.0, sample_rate=_RATE, seed=self.seed + 1)
         return torch.cat([song.read("vocals", 0.0, 15.0, _RATE, 1)[0] for song in singers])
 
@@ -167,12 +222,12 @@ class Clips(Dataset[Item]):
         return torch.stack(voices).sum(0)
 
 
-def _waves(root: Path) -> dict[str, Tensor]:
+def _waves(roots: Sequence[Path]) -> dict[str, Tensor]:
     """Mono waves by name."""
     waves = {}
-    for path in tqdm(find(root, AUDIO, "recording"), f"reading {root.name}", leave=False):
+    for name, path in tqdm(find_named(roots, AUDIO, "recording"), "reading recordings", leave=False):
         wave, rate = read_audio(path)
-        waves[path.stem] = resample(wave.mean(0), rate, _RATE)
+        waves[name] = resample(wave.mean(0), rate, _RATE)
     return waves
 
 

@@ -19,6 +19,7 @@ from tavtorch.audio.recognition.setlist import Track
 from tavtorch.audio.sonogram import sonogram
 from tavtorch.lab.data.batches import Batch
 from tavtorch.lab.data.files import whole
+from tavtorch.lab.data.music import readable
 from tavtorch.lab.panels import Panel, plot, sound_panel
 
 log = logging.getLogger(__name__)
@@ -106,29 +107,49 @@ def _votes(offsets: Tensor) -> str:
 # writers
 
 
-def write_song(path: Path, output: Landmarks, batch: Batch, *, library: Library) -> None:
-    """Added to the library under the item's name, instead of a file."""
-    library.add(batch["name"][0], output, path=batch["path"][0])
+def write_song(path: Path, output: Landmarks, batch: Batch, *, library: Library, overwrite: bool = False) -> None:
+    """Added to the library under the item's name, with what its file tells, instead of a file.
+
+    Args:
+        overwrite: replace another recording of this name.
+    """
+    name, source, tags = batch["name"][0], batch["sources"][0][0].with_digest(), batch["file"][0]
+    file = (source.size, source.modified, source.digest)
+    library.add(name, output, **tags, path=readable(Path(source.path)), file=file, overwrite=overwrite)
 
 
-def write_answers(path: Path, output: list[list[Match | Track]], batch: Batch) -> None:
-    """The answers as `<path>.csv`, one line each, and as lines of the log."""
-    (answers,) = output
-    lines = [type(answer)._fields for answer in answers[:1]] + [tuple(answer) for answer in answers]
-    with whole(path.parent / f"{path.name}.csv") as part, part.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows(lines)
+def write_answers(path: Path, output: list[list[Match | Track]], batch: Batch, *, window: float = 15.0) -> Path:
+    """The answers as `<path>.csv`, one line each, and as lines of the log.
+
+    Args:
+        window: see `recognise`: seconds up to which a recording has a `Match`, and not a `Track`, in each line.
+    """
+    (answers,), inputs = output, batch["inputs"]
+    frames = inputs["length"] if "length" in inputs else inputs["wave"].shape[-1]
+    is_long = frames > window * inputs["sample_rate"]
+    place = path.parent / f"{path.name}.csv"
+    with whole(place) as part, part.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([(Track if is_long else Match)._fields, *answers])
     for answer in answers:
         log.info("%s: %s", batch["name"][0], _line_of(answer))
     if not answers:
         log.info("%s: nothing that the library knows", batch["name"][0])
+    return place
 
 
 def _line_of(answer: Match | Track) -> str:
     if isinstance(answer, Track):
-        return f"{_clock(answer.start)} to {_clock(answer.stop)}: {answer.name}, score {answer.score:.1f}"
+        return f"{clock(answer.start)} to {clock(answer.stop)}: {answer.name}, score {answer.score:.1f}"
     sure = "" if answer.accepted else ", but not surely"
-    return f"{answer.name} from {_clock(answer.offset)} on{sure}, score {answer.score:.1f}"
+    return f"{answer.name} from {clock(answer.offset)} on{sure}, score {answer.score:.1f}"
 
 
-def _clock(seconds: float) -> str:
-    return f"{int(seconds // 60)}:{seconds % 60:04.1f}" if math.isfinite(seconds) else "an unknown time"
+def clock(seconds: float) -> str:
+    """Minutes and seconds, with hours from one hour on, rounded to tenths."""
+    if not math.isfinite(seconds):
+        return "an unknown time"
+    tenths = round(10 * abs(seconds))
+    minutes, tenths = divmod(tenths, 600)
+    hours, minutes = divmod(minutes, 60)
+    sign = "-" if seconds < 0 and tenths + minutes + hours else ""
+    return sign + (f"{hours}:{minutes:02}" if hours else f"{minutes}") + f":{tenths / 10:04.1f}"

@@ -1,9 +1,11 @@
+import math
+
 import pytest
 import torch
 
 from tavtorch import Library, fingerprint, recognise
-from tavtorch.audio.recognition import Match
-from tavtorch.lab.kinds.music import recognised, recognition
+from tavtorch.audio.recognition import Match, Track
+from tavtorch.lab.kinds.music import clock, recognised, recognition, write_answers
 
 
 def test_why_a_song_was_recognised():
@@ -28,3 +30,28 @@ def test_a_song_is_named_and_accepted_or_refused():
     assert scores["white/recall@1"].nanmean().item() == pytest.approx(2 / 3)
     assert scores["white/recall"].nanmean().item() == pytest.approx(1 / 3)
     assert scores["white/unknown accepted"].nanmean().item() == 0.5
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.0, "0:00.0"), (59.94, "0:59.9"), (59.96, "1:00.0"), (-3, "-0:03.0"), (-0.01, "0:00.0"), (83.21, "1:23.2"),
+     (3599.96, "1:00:00.0"), (2 * 3600 + 62.5, "2:01:02.5"), (-3600, "-1:00:00.0"), (math.nan, "an unknown time")],
+)  # fmt: skip
+def test_times_as_on_a_clock(seconds, text):
+    assert clock(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("answers", "seconds", "lines"),
+    [
+        ([Match("a, b", 1.5, 9, 7.0, True)], 5, ["name,offset,votes,score,accepted", '"a, b",1.5,9,7.0,True']),
+        ([Track("é", 0.0, 20.0, 1.5, 9.0)], 20, ["name,start,stop,offset,score", "é,0.0,20.0,1.5,9.0"]),
+        ([], 5, ["name,offset,votes,score,accepted"]),
+        ([], 20, ["name,start,stop,offset,score"]),
+    ],
+)
+def test_answers_have_a_header_also_where_there_is_none(tmp_path, answers, seconds, lines):
+    for inputs in ({"length": 8000 * seconds}, {"wave": torch.zeros(1, 1, 8000 * seconds)}):
+        batch = {"name": ["clip"], "inputs": inputs | {"sample_rate": 8000}}
+        path = write_answers(tmp_path / "a.b", [answers], batch)
+        assert path == tmp_path / "a.b.csv" and path.read_text(encoding="utf-8").splitlines() == lines
