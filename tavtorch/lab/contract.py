@@ -123,7 +123,9 @@ def _fits(value: Any, hint: Any) -> bool:
         return isinstance(value, int) and not isinstance(value, bool)
     if kind is tuple and Ellipsis not in options:
         return isinstance(value, tuple) and len(value) == len(options) and all(map(_fits, value, options))
-    if not isinstance(kind, type) or kind is Path:  # a Literal, of which the op says what it knows; Any
+    if kind is typing.Literal:
+        return value in options
+    if not isinstance(kind, type) or kind is Path:  # Any
         return True
     if isinstance(value, dict) and "_target_" in value:  # a part of a configuration that is not built
         return True
@@ -140,6 +142,8 @@ def _described(hint: Any) -> str:
         return " or ".join(dict.fromkeys(word for word in words if word))
     if kind is tuple and Ellipsis not in options:
         return f"[{', '.join(map(_described, options))}]"
+    if kind is typing.Literal:
+        return " or ".join(map(str, options))
     if kind is not None and issubclass(kind, Sequence):
         return "a list"
     if "Tensor" in str(hint):  # which no configuration can give

@@ -253,8 +253,12 @@ def test_the_data_of_a_run_are_checked_before_the_op_is_called(tmp_path):
     [
         ({"weight": "abc"}, "task.op.weight: expected a number, got 'abc'"),
         ({"weight": None}, "task.op.weight: expected a number, got None"),
+        ({"method": "c"}, "task.op.method: expected a or b, got 'c'"),
         ({"margin": [1, 2, 3]}, r"task.op.margin: expected a number or \[a number, a number\], got \(1, 2, 3\)"),
-        ({"wieght": 1.0}, "task.op.wieght: weighted has no such argument; did you mean `weight`? it takes `image`, `hole`, `weight`"),
+        (
+            {"wieght": 1.0},
+            r"task.op.wieght: weighted has no such argument; did you mean `weight`\? it takes `image`, `hole`",
+        ),
     ],
 )
 def test_settings_that_the_op_does_not_take(settings, message):

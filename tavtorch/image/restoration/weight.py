@@ -77,6 +77,13 @@ def sure_weight(
     return _least(risk, image, sigma, coupling)
 
 
+def estimated_weight(rule: str, image: Float[Tensor, "b c h w"], coupling: Coupling) -> Float[Tensor, "b"]:
+    """The weight by a rule that is named, the same for an image wherever it stands."""
+    if rule != "sure":
+        raise ValueError(f'weight: expected numbers, or "sure" for an estimate from the noise, got {rule!r}.')
+    return sure_weight(image.detach(), coupling=coupling, generator=torch.Generator(image.device).manual_seed(0))
+
+
 def discrepancy_weight(
     image: Float[Tensor, "b c h w"], noise: float | Float[Tensor, "b"] | None = None, *, coupling: Coupling = "joint"
 ) -> Float[Tensor, "b"]:

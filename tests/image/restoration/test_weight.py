@@ -1,3 +1,5 @@
+import inspect
+
 import pytest
 import torch
 
@@ -19,6 +21,25 @@ def signs():
 
 
 # truth
+
+
+def test_rof_takes_the_weight_by_itself(monkeypatch):
+    calls = []
+
+    def told(image, *, coupling, generator):
+        calls.append((coupling, torch.rand(3, generator=generator).tolist()))
+        assert not image.requires_grad
+        return noise_level(image)
+
+    monkeypatch.setattr("tavtorch.image.restoration.weight.sure_weight", told)
+    _, noisy = scene(torch.float32)
+    noisy.requires_grad_()
+    for _ in range(2):
+        found = rof(noisy, "sure", coupling="separate").value
+    assert calls[0] == calls[1] and calls[0][0] == "separate"  # the same signs for a picture wherever it stands
+    torch.testing.assert_close(found, rof(noisy, noise_level(noisy).detach(), coupling="separate").value)
+    with pytest.raises(ValueError, match='weight: expected numbers, or "sure"'):
+        inspect.unwrap(rof)(noisy, "abc")
 
 
 def test_the_level_of_the_noise_is_found():
