@@ -20,7 +20,7 @@ def generated_songs(count: int, seconds: float, *, sample_rate: int, seed: int) 
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     songs: list[SongInMemory] = []
-    for first in tqdm(range(0, count, _CHUNK), "generating songs", leave=False):
+    for first in tqdm(range(0, count, _CHUNK), "generating songs", leave=False, disable=None):
         generator = torch.Generator(device).manual_seed(seed + (first << 16))
         some = min(_CHUNK, count - first)
         waves = band(some, seconds, sample_rate=sample_rate, generator=generator, device=device).cpu()

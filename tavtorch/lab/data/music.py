@@ -149,7 +149,7 @@ class Music(Scored):
         names = sorted(songs)
         split = len(names) - self.unknown
         known, unknown = ({name: songs[name] for name in some} for some in (names[:split], names[split:]))
-        for name, wave in tqdm(known.items(), "filling the library", leave=False):
+        for name, wave in tqdm(known.items(), "filling the library", leave=False, disable=None):
             self.library.add(name, fingerprint(wave[None, None], _RATE, self.library.recipe, verify=False))
         if others := sorted({song.name for song in self.library} - known.keys()):
             raise ValueError(
@@ -225,7 +225,7 @@ class Clips(Dataset[Item]):
 def _waves(roots: Sequence[Path]) -> dict[str, Tensor]:
     """Mono waves by name."""
     waves = {}
-    for name, path in tqdm(find_named(roots, AUDIO, "recording"), "reading recordings", leave=False):
+    for name, path in tqdm(find_named(roots, AUDIO, "recording"), "reading recordings", leave=False, disable=None):
         wave, rate = read_audio(path)
         waves[name] = resample(wave.mean(0), rate, _RATE)
     return waves

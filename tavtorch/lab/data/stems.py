@@ -225,7 +225,7 @@ class Stems(L.LightningDataModule):
         kept = sum(song.seconds * len(tracks_of(stem, song)) for song in songs for stem in self.form.stems)
         if 4 * kept * self.form.sample_rate * self.form.channels > self.memory * 2**30:
             return songs
-        return [to_memory(song, self.form) for song in tqdm(songs, "decoding songs", leave=False)]
+        return [to_memory(song, self.form) for song in tqdm(songs, "decoding songs", leave=False, disable=None)]
 
     def _excerpts(self, songs: list[Song], seed: int, **changes: Any) -> Excerpts:
         if not songs:
