@@ -155,8 +155,6 @@ def _prepare(config: DictConfig) -> None:
     mask_files(Path(hydra.runtime.output_dir))
     if hydra.mode == RunMode.MULTIRUN:
         mask_files(Path(hydra.sweep.dir))
-    if not sys.stdout.isatty():
-        os.environ.setdefault("TQDM_DISABLE", "1")
 
 
 def _end(error: Exception, message: str) -> None:
