@@ -112,6 +112,24 @@ def test_a_killed_run_goes_on_to_the_same_result(songs, tmp_path):
         torch.testing.assert_close(killed[name], alone[name])
 
 
+def test_a_training_that_is_told_to_stop_goes_on_where_its_folder_was_moved(songs, tmp_path):
+    """Exit code 143 and one sentence; the best epoch is not replaced by a worse one."""
+    long = [*TINY, *on(songs), "trainer.max_epochs=500", "trainer.max_time=null", "callbacks.early_stopping.patience=500"]
+    process = start("train.py", tmp_path / "run", *long)
+    while not (tmp_path / "run/checkpoints/last.ckpt").exists() and process.poll() is None:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 143 and "Traceback" not in said
+    assert "stopped; the same command with ckpt=last goes on from the last whole epoch" in said
+    moved = (tmp_path / "run").rename(tmp_path / "moved") / "checkpoints"
+    epoch = torch.load(moved / "last.ckpt", weights_only=True)["epoch"]
+    poor = [*long[:-3], f"trainer.max_epochs={epoch + 2}", "task.optimizer.lr=1000.0", "ckpt=last"]
+    before = torch.load(moved / "best.ckpt", weights_only=True)["epoch"]
+    run("train.py", tmp_path / "moved", *poor)
+    assert torch.load(moved / "best.ckpt", weights_only=True)["epoch"] in (before, epoch + 1)
+
+
 def test_going_on_with_nothing_starts_afresh(songs, tmp_path):
     said = run("train.py", tmp_path, *TINY, *on(songs), "ckpt=last", "trainer.max_epochs=1")
     assert "starting afresh" in said
@@ -187,6 +205,18 @@ def test_a_folder_of_pictures(pictures, tmp_path):
     assert "0 written" in run("evaluate.py", tmp_path / "out", *predict, code=1)
 
 
+def test_fewer_items_than_processes(tmp_path):
+    """The process without one does nothing, and says nothing."""
+    write_picture(tmp_path / "in/a.png", Picture(torch.rand(3, 20, 24), None, 255))
+    one = ["task=rof", f"data.root={tmp_path / 'in'}", *TWO]
+    said = run("evaluate.py", tmp_path / "predicted", *one, "data=folder", "run=predict")
+    assert "1 written" in said and "Warning" not in said
+    assert not list((tmp_path / "predicted").glob("csv")) and not list((tmp_path / "predicted").glob("tensorboard"))
+    said = run("evaluate.py", tmp_path / "scored", *one)
+    assert said.count("PSNR, dB") == 1 and "Warning" not in said
+    assert (tmp_path / "scored/report.html").is_file()
+
+
 # several runs
 
 
@@ -194,7 +224,7 @@ def test_several_runs_are_on_one_page(tmp_path):
     """What failed stands there with its reason, the others are done, and the exit code tells."""
     settings = ["experiment=denoise_tikhonov,unet_mae_20", "++data.names=[camera],[nobody]", "++data.size=32"]
     said = run("evaluate.py", tmp_path, f"hydra.sweep.dir={tmp_path}", *settings, "-m", code=1)
-    assert "failed: denoise_tikhonov" in said and "Traceback" not in said
+    assert "failed: experiment=denoise_tikhonov ++data.names=[nobody]" in said and "Traceback" not in said
     page = (tmp_path / "report/index.html").read_text()
     assert page.count("<section ") == 4 and page.count("Not run</h4>") == 3
     assert "no picture &#39;nobody&#39; comes with scikit-image" in page
@@ -242,15 +272,11 @@ def test_a_network_without_weights_is_not_scored(songs, tmp_path):
     )
 
 
-@pytest.mark.parametrize("processes", [[], TWO], ids=["one process", "two processes"])
-def test_bad_input_ends_with_a_sentence(trained, songs, tmp_path, processes):
+def test_bad_input_ends_with_a_sentence(trained, songs, tmp_path):
     """It names the setting; there is no traceback; the exit code is 1."""
-    one_file = ["data=folder", f"data.root={songs / 'song_0/vocals.wav'}", *best(trained), *processes]
-    said = run("evaluate.py", tmp_path, *one_file, *(["run=predict"] if processes else []), code=1)
-    assert (
-        "error: trainer.devices: 2 processes share 1 items" if processes else "error: data=folder has no truth"
-    ) in said
-    assert "Traceback" not in said
+    one_file = ["data=folder", f"data.root={songs / 'song_0/vocals.wav'}", *best(trained)]
+    said = run("evaluate.py", tmp_path, *one_file, code=1)
+    assert "error: data=folder has no truth" in said and "Traceback" not in said
 
 
 @pytest.mark.parametrize(
