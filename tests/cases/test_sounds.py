@@ -8,7 +8,8 @@ import pytest
 import soundfile
 import torch
 
-from tavtorch.lab.data.files import AUDIO, audio_info, read_audio, sound_about, write_audio
+from tavtorch.lab.data.files import AUDIO, SoundAbout, audio_info, read_audio, sound_about, write_audio
+from tavtorch.lab.data.sound_results import form_of_result
 
 RATE, FRAMES = 44100, 30001
 TIME = np.arange(FRAMES) / RATE
@@ -321,6 +322,91 @@ def test_what_cannot_be_written(tmp_path, suffix, wave, rate, subtype, message):
 def test_half_precision_is_written(tmp_path):
     write_audio(tmp_path / "a.wav", torch.full((1, 9), 0.5, dtype=torch.half), 8000)
     assert read_audio(tmp_path / "a.wav")[0].eq(0.5).all()
+
+
+RESULTS = {  # a name: (source, peak, rate, channels, asked, result, what the log says)
+    "WAV, 16 bits": ((".wav", "WAV", "PCM_16"), 0.9, RATE, 2, {}, (".wav", "PCM_16"), ""),
+    "WAV, extensible": ((".wav", "WAVEX", "PCM_24"), 0.9, RATE, 2, {}, (".wav", "PCM_24"), ""),
+    "WAV, 16 bits, loud": ((".wav", "WAV", "PCM_16"), 1.25, RATE, 2, {}, (".wav", "FLOAT"), "peak is 1.25, beyond"),
+    "WAV in float, loud": ((".wav", "WAV", "FLOAT"), 1.25, RATE, 2, {}, (".wav", "FLOAT"), ""),
+    "AIFF, loud": ((".aif", "AIFF", "PCM_24"), 1.25, RATE, 2, {}, (".aif", "FLOAT"), "in FLOAT"),
+    "FLAC": ((".flac", "FLAC", "PCM_16"), 1.0, RATE, 2, {}, (".flac", "PCM_16"), ""),
+    "FLAC, loud": ((".flac", "FLAC", "PCM_16"), 1.25, RATE, 2, {}, (".wav", "FLOAT"), "in FLOAT"),
+    "FLAC named WAV": ((".wav", "FLAC", "PCM_24"), 0.9, RATE, 2, {}, (".flac", "PCM_24"), ""),
+    "MP3, loud": ((".mp3", "MP3", "MPEG_LAYER_III"), 1.25, RATE, 2, {}, (".mp3", "MPEG_LAYER_III"), ""),
+    "MP3 at a rate of FLAC": ((".mp3", "MP3", "MPEG_LAYER_III"), 1.0, 96000, 2, {}, (".wav", "FLOAT"), "96000 Hz"),
+    "MP3 of five channels": ((".mp3", "MP3", "MPEG_LAYER_III"), 1.0, RATE, 5, {}, (".wav", "FLOAT"), "5 channels"),
+    "Opus": ((".opus", "OGG", "OPUS"), 0.9, 48000, 2, {}, (".opus", "OPUS"), ""),
+    "Opus named Ogg": ((".ogg", "OGG", "OPUS"), 0.9, 48000, 2, {}, (".ogg", "OPUS"), ""),
+    "Opus at the rate of CDs": ((".opus", "OGG", "OPUS"), 0.9, RATE, 2, {}, (".wav", "FLOAT"), "44100 Hz"),
+    "AAC": ((".m4a", "mov,mp4", "aac"), 0.9, RATE, 2, {}, (".wav", "FLOAT"), ""),
+    "µ-law": ((".au", "AU", "ULAW"), 0.9, 8000, 1, {}, (".wav", "FLOAT"), ""),
+    "no file": (None, 3.0, RATE, 2, {}, (".wav", "FLOAT"), ""),
+    "FLAC asked for": ((".wav", "WAV", "PCM_16"), 0.9, RATE, 2, {"suffix": ".flac"}, (".flac", "PCM_16"), ""),
+    "FLAC of float": ((".wav", "WAV", "FLOAT"), 0.9, RATE, 2, {"suffix": ".flac"}, (".flac", "PCM_24"), ""),
+    "FLAC of what is loud": (
+        (".wav", "WAV", "FLOAT"),
+        9.0,
+        RATE,
+        2,
+        {"suffix": ".flac"},
+        (".flac", "PCM_24"),
+        "clipped",
+    ),
+    "WAV of FLAC, loud": ((".flac", "FLAC", "PCM_16"), 9.0, RATE, 2, {"suffix": ".wav"}, (".wav", "FLOAT"), "in FLOAT"),
+    "16 bits asked for": ((".wav", "WAV", "FLOAT"), 0.9, RATE, 2, {"subtype": "PCM_16"}, (".wav", "PCM_16"), ""),
+    "16 bits of what is loud": (
+        (".flac", "FLAC", "PCM_24"),
+        9,
+        RATE,
+        2,
+        {"subtype": "PCM_16"},
+        (".flac", "PCM_16"),
+        "the peak is 9 and is clipped",
+    ),
+    "16 bits of MP3": ((".mp3", "MP3", "MPEG_LAYER_III"), 0.9, RATE, 2, {"subtype": "PCM_16"}, (".wav", "PCM_16"), ""),
+}
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_a_result_is_stored_as_its_source(tmp_path, caplog, name):
+    source, peak, rate, channels, asked, (suffix, subtype), said = RESULTS[name]
+    wave = torch.zeros(channels, 50)
+    wave[-1, 7] = -peak
+    about = SoundAbout(*source, {"title": "Étude"}) if source else None
+    with caplog.at_level("INFO", "tavtorch"):
+        form = form_of_result(tmp_path / "song", wave, rate, about, **asked)
+    assert form[:2] == (suffix, subtype) and form.tags == (about.tags if about else {})
+    assert (said in caplog.text) if said else not caplog.text
+    write_audio(tmp_path / f"a{suffix}", wave, rate, subtype=subtype, tags=form.tags)
+    assert sound_about(tmp_path / f"a{suffix}").subtype == subtype
+
+
+@pytest.mark.parametrize(
+    ("asked", "rate", "message"),
+    [
+        ({"suffix": ".m4a"}, RATE, "task.save.suffix: expected one of .wav, .*got .m4a"),
+        ({"suffix": "flac"}, RATE, "task.save.suffix: expected one of .wav, .*got flac"),
+        (
+            {"suffix": ".opus"},
+            RATE,
+            "task.save.suffix: .opus does not hold 1 channels at 44100 Hz in OPUS; choose .wav",
+        ),
+        ({"subtype": "16"}, RATE, "task.save.subtype: expected one of FLOAT, PCM_16, .*in .wav, got 16"),
+        ({"suffix": ".flac", "subtype": "FLOAT"}, RATE, "task.save.subtype: expected one of PCM_24.*got FLOAT"),
+    ],
+)
+def test_a_result_that_cannot_be_stored_as_asked(tmp_path, asked, rate, message):
+    with pytest.raises(ValueError, match=message):
+        form_of_result(tmp_path / "song", torch.zeros(1, 9), rate, **asked)
+
+
+@pytest.mark.parametrize(("suffix", "subtype"), [("wav", "PCM_U8"), ("wav", "PCM_16"), ("flac", "PCM_24")])
+def test_samples_are_rounded_to_the_nearest_integer(tmp_path, suffix, subtype):
+    scale = {"PCM_U8": 128, "PCM_16": 2**15, "PCM_24": 2**23}[subtype]
+    wave = torch.tensor([[0.4, 0.6, -0.4, -0.6, 5.0, -5.3]]) / scale
+    write_audio(tmp_path / f"a.{suffix}", wave, RATE, subtype=subtype)
+    assert (read_audio(tmp_path / f"a.{suffix}")[0] * scale).tolist() == [[0, 1, 0, -1, 5, -5]]
 
 
 def test_every_suffix_of_a_case_is_found():

@@ -10,7 +10,16 @@ from torch import Tensor
 from tavtorch.image.contours.polygons import circle
 from tavtorch.image.patches.pixels import dilated
 from tavtorch.image.restoration.inpaint_tv import hole_from_color
-from tavtorch.lab.data.files import AUDIO, PICTURES, audio_info, picture_size, read_audio, read_mask, read_picture
+from tavtorch.lab.data.files import (
+    AUDIO,
+    PICTURES,
+    audio_info,
+    picture_size,
+    read_audio,
+    read_mask,
+    read_picture,
+    sound_about,
+)
 
 
 def _alone(path: Path) -> list[Path]:
@@ -42,9 +51,9 @@ def read_image(path: Path, *, nan: bool = False) -> dict[str, Any]:
 
 
 def read_wave(path: Path) -> dict[str, Any]:
-    """The samples and their rate."""
+    """The samples and their rate; format, depth and tags are kept for the file of the result."""
     wave, sample_rate = read_audio(path)
-    return {"inputs": {"wave": wave[None], "sample_rate": sample_rate}, "file": {"suffix": path.suffix}}
+    return {"inputs": {"wave": wave[None], "sample_rate": sample_rate}, "file": {"about": sound_about(path)}}
 
 
 def read_stream(path: Path) -> dict[str, Any]:

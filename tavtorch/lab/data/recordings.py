@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 from tavtorch.lab.data.batches import Item, item_generator
 from tavtorch.lab.data.damage import Damage
 from tavtorch.lab.data.files import AUDIO, read_audio
-from tavtorch.lab.data.folder import find_named
+from tavtorch.lab.data.find import find_named
 from tavtorch.lab.data.generated import generated_songs
 from tavtorch.lab.data.scored import Scored
 from tavtorch.lab.data.songs import SongInMemory

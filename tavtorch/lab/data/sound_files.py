@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from tavtorch.audio.check import finite
 from tavtorch.lab.data import compressed
 from tavtorch.lab.data.sound_headers import missing, promised
 from tavtorch.lab.data.sound_parts import Window, parts
@@ -20,6 +21,7 @@ from tavtorch.lab.data.sound_writer import WRITABLE
 AUDIO = (*WRITABLE, ".mp2", ".m4a", ".aac", ".wma", ".mp4", ".m4v", ".mov", ".webm", ".mkv", ".mka")
 _LIBSNDFILE = (b"RIFF", b"RIFX", b"RF64", b"FORM", b".snd", b"caff", b"riff", b"fLaC", b"OggS")  # beginnings of files
 _NAMES = {"mp3float": ("MP3", "MPEG_LAYER_III")}  # libsndfile's, by ffmpeg's name of a codec
+_TAGS = {"track": "tracknumber"}  # names of tags: libsndfile's by ffmpeg's
 _BLOCK = 1 << 16  # frames at a time
 
 
@@ -60,6 +62,7 @@ def sound_about(path: str | Path) -> SoundAbout:
         if files:
             return SoundAbout(path.suffix.lower(), files[0].format, files[0].subtype, files[0].copy_metadata())
     container, codec, tags = compressed.tags(path)
+    tags = {_TAGS.get(name, name): text for name, text in tags.items()}
     return SoundAbout(path.suffix.lower(), *_NAMES.get(codec, (container, codec)), tags)
 
 
@@ -94,9 +97,10 @@ def read_audio(path: str | Path, start: int = 0, frames: int = -1) -> tuple[Floa
         raise ValueError(f"{path}: the recording holds no samples. Remove it.")
     if wave.shape[1] < wanted:
         raise ValueError(_cut(path, wave.shape[1], wanted))
-    if not np.isfinite(wave).all():
+    samples = torch.from_numpy(wave)
+    if not finite(samples):
         raise ValueError(f"{path}: some samples are NaN or infinite. Export the recording again.")
-    return torch.from_numpy(wave), rate
+    return samples, rate
 
 
 def _existing(path: str | Path) -> Path:

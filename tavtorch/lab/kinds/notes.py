@@ -1,5 +1,6 @@
 """Wave → components: `Components`, the stems of a factorisation and its factors."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -97,7 +98,15 @@ def _dictionary(factors: Factors, true: Float[Tensor, "r t"], rate: int) -> str:
 # writer
 
 
-def write_components(path: Path, output: Components, batch: Batch) -> None:
+def write_components(
+    path: Path,
+    output: Components,
+    batch: Batch,
+    *,
+    only: Sequence[str] | None = None,
+    suffix: str | None = None,
+    subtype: str | None = None,
+) -> Path:
     """As `write_stems`, from low to high: `component_1.wav`, …"""
     names = [f"component_{k + 1}" for k in range(output.stems.shape[1])]
-    write_stems(path, output.stems, batch, stems=names)
+    return write_stems(path, output.stems, batch, stems=names, only=only, suffix=suffix, subtype=subtype)

@@ -11,7 +11,8 @@ from torch import Tensor
 from tavtorch.audio.sonogram import spectrum, waveform
 from tavtorch.lab.data.batches import Batch
 from tavtorch.lab.data.files import whole, write_audio
-from tavtorch.lab.kinds.waves import sdr, si_sdr
+from tavtorch.lab.data.sound_results import form_of_result
+from tavtorch.lab.kinds.waves import about_source, sdr, si_sdr
 from tavtorch.lab.panels import Panel, sound_panels
 
 RESIDUAL = "residual"  # the name of what an op leaves over, such as `hpss` with a margin above 1
@@ -138,8 +139,36 @@ def stems_panels(output: Float[Tensor, "1 s c t"], batch: Batch, *, stems: Seque
 # writer
 
 
-def write_stems(path: Path, output: Tensor, batch: Batch, *, stems: Sequence[str], suffix: str = ".wav") -> None:
-    """One file per stem in the folder `path`, at the song's rate: `vocals.wav`, …"""
+def write_stems(
+    path: Path,
+    output: Float[Tensor, "1 s c t"],
+    batch: Batch,
+    *,
+    stems: Sequence[str],
+    only: Sequence[str] | None = None,
+    suffix: str | None = None,
+    subtype: str | None = None,
+) -> Path:
+    """One file per stem in the folder `path`, which is returned: `vocals.wav`, …
+
+    Rate, channels, tags, format and encoding are those of the song's file; see `form_of_result`. Integers are rounded
+    so that the sum of the files is the rounded sum of the stems.
+
+    Args:
+        stems: the names of the parts of the output.
+        only: the stems that are written; None writes all.
+        suffix: the format, such as `.flac`.
+        subtype: the encoding, such as `PCM_16`.
+    """
+    names, waves, rate = part_names(stems, output), output[0], batch["inputs"]["sample_rate"]
+    wanted = names if only is None else only
+    if not wanted or not set(wanted) <= set(names):
+        raise ValueError(f"task.save.only: expected some of {', '.join(names)}, got {list(wanted)}.")
+    form = form_of_result(path, waves, rate, about_source(batch), suffix=suffix, subtype=subtype)
     with whole(path) as folder:
-        for name, wave in zip(part_names(stems, output), output[0], strict=True):
-            write_audio(folder / f"{name}{suffix}", wave, batch["inputs"]["sample_rate"])
+        for i, name in enumerate(names):
+            if name in wanted:
+                beside = waves[:-1] if i == len(names) - 1 else None
+                place = folder / f"{name}{form.suffix}"
+                write_audio(place, waves[i], rate, subtype=form.subtype, tags=form.tags, beside=beside)
+    return path

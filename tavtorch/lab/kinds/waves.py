@@ -7,7 +7,8 @@ from torch import Tensor
 from torchmetrics.functional.audio import scale_invariant_signal_distortion_ratio, signal_noise_ratio
 
 from tavtorch.lab.data.batches import Batch
-from tavtorch.lab.data.files import write_audio
+from tavtorch.lab.data.files import SoundAbout, write_audio
+from tavtorch.lab.data.sound_results import form_of_result
 from tavtorch.lab.kinds.solutions import convergence_scores, value_of
 from tavtorch.lab.panels import Panel, sound_panels
 from tavtorch.solve import Solution
@@ -60,8 +61,27 @@ def cleaned(output: Tensor | Solution, batch: Batch) -> list[Panel]:
 # writer
 
 
-def write_wave(path: Path, output: Tensor | Solution, batch: Batch) -> None:
-    """A recording in the format of the file that it comes from: `<path>.flac`, …"""
-    (file,) = batch["file"]
-    suffix = file["suffix"] if path.suffix != file["suffix"] else ""
-    write_audio(path.parent / (path.name + suffix), value_of(output)[0], batch["inputs"]["sample_rate"])
+def write_wave(
+    path: Path,
+    output: Tensor | Solution,
+    batch: Batch,
+    *,
+    suffix: str | None = None,
+    subtype: str | None = None,
+) -> Path:
+    """A recording beside `path`, which is returned: `<path>.flac`, …; tags, format and encoding as in `write_stems`.
+
+    Args:
+        suffix: the format, such as `.flac`; None is that of the recording's file.
+        subtype: the encoding, such as `PCM_16`; None is that of the recording's file.
+    """
+    wave, rate = value_of(output)[0], batch["inputs"]["sample_rate"]
+    form = form_of_result(path, wave, rate, about_source(batch), suffix=suffix, subtype=subtype)
+    place = path if path.suffix.lower() == form.suffix else path.with_name(path.name + form.suffix)
+    write_audio(place, wave, rate, subtype=form.subtype, tags=form.tags)
+    return place
+
+
+def about_source(batch: Batch) -> SoundAbout | None:
+    """How the file of the one item is stored; None if it is of no file."""
+    return batch["file"][0]["about"] if "file" in batch else None

@@ -3,7 +3,8 @@ import shutil
 import pytest
 import torch
 
-from tavtorch.lab.kinds.stems import Baseline, bss_eval, ideal_ratio_mask, separation, stems_panels
+from tavtorch.lab.data.files import SoundAbout, read_audio, sound_about
+from tavtorch.lab.kinds.stems import Baseline, bss_eval, ideal_ratio_mask, separation, stems_panels, write_stems
 
 STEMS = ["vocals", "accompaniment"]
 
@@ -108,3 +109,52 @@ def test_panels_of_stems():
     assert [panel.caption for panel in panels] == [
         "mixture", "vocals, estimated", "vocals, true", "drums, estimated", "drums, true"
     ]  # fmt: skip
+
+
+# writer
+
+
+def halves(subtype, level=0.2, count=3):
+    """Stems that add up to samples as integers of `subtype` hold them, as from a file of it."""
+    mixture = (level * torch.randn(2, 5000)).clamp(-0.9, 0.9).mul(2**15).round().div(2**15)
+    stems = 0.3 * level * torch.randn(count, 2, 5000)
+    stems[-1] += mixture - stems.sum(0)
+    about = SoundAbout(".wav", "WAV", subtype, {"artist": "a singer"})
+    batch = {"inputs": {"wave": mixture[None], "sample_rate": 8000}, "errors": {}, "file": [{"about": about}]}
+    return mixture, stems[None], batch
+
+
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "FLOAT"])
+def test_stems_in_the_encoding_of_the_song_add_up_to_it(tmp_path, subtype):
+    mixture, stems, batch = halves(subtype)
+    assert write_stems(tmp_path / "song", stems, batch, stems=["a", "b", "c"]) == tmp_path / "song"
+    files = [tmp_path / "song" / f"{name}.wav" for name in "abc"]
+    assert all(sound_about(file)[:3] == (".wav", "WAV", subtype) for file in files)
+    assert sound_about(files[0]).tags["artist"] == "a singer"
+    waves = torch.stack([read_audio(file)[0] for file in files])
+    step = {"PCM_16": 2**-15, "PCM_24": 2**-23, "FLOAT": 0}[subtype]
+    torch.testing.assert_close(waves[:2], stems[0, :2], atol=0.51 * step, rtol=0)
+    error = (waves.double().sum(0) - mixture).abs().max()
+    assert error <= {"PCM_16": 0, "PCM_24": step, "FLOAT": 1e-7}[subtype]  # float32 has 24 bits itself
+
+
+def test_chosen_stems_alone(tmp_path):
+    _, stems, batch = halves("PCM_16")
+    write_stems(tmp_path / "all", stems, batch, stems=["a", "b", "c"])
+    write_stems(tmp_path / "song", stems, batch, stems=["a", "b", "c"], only=["c"], suffix=".flac")
+    assert [path.name for path in (tmp_path / "song").iterdir()] == ["c.flac"]
+    assert torch.equal(read_audio(tmp_path / "song/c.flac")[0], read_audio(tmp_path / "all/c.wav")[0])
+    for wrong in (["d"], []):
+        with pytest.raises(ValueError, match=r"task.save.only: expected some of a, b, c, got \["):
+            write_stems(tmp_path / "none", stems, batch, stems=["a", "b", "c"], only=wrong)
+    assert not (tmp_path / "none").exists()
+
+
+def test_one_stem_beyond_full_scale_makes_all_of_them_float(tmp_path, caplog):
+    _, stems, batch = halves("PCM_16")
+    stems[0, 1, 0, 7] = -1.5
+    with caplog.at_level("INFO", "tavtorch"):
+        write_stems(tmp_path / "song", stems, batch, stems=["a", "b", "c"])
+    assert {sound_about(path).subtype for path in (tmp_path / "song").iterdir()} == {"FLOAT"}
+    assert caplog.text.count("the peak is 1.5") == 1
+    assert torch.equal(read_audio(tmp_path / "song/b.wav")[0], stems[0, 1])

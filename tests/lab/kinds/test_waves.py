@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tavtorch.lab.data.files import read_audio
+from tavtorch.lab.data.files import SoundAbout, read_audio, sound_about
 from tavtorch.lab.kinds.waves import cleaned, cleaning, write_wave
 
 
@@ -37,10 +37,27 @@ def test_before_and_after_can_be_heard():
     assert all(panel.sound for panel in panels)
 
 
-@pytest.mark.parametrize("suffix", [".wav", ".flac"])
-def test_the_file_has_the_format_of_the_one_it_comes_from(tmp_path, suffix):
-    one = batch(file=[{"suffix": suffix}])
-    write_wave(tmp_path / "folder" / "song", one["truth"][:1], one)
-    wave, rate = read_audio(tmp_path / "folder" / f"song{suffix}")
+@pytest.mark.parametrize(("suffix", "subtype"), [(".wav", "PCM_16"), (".flac", "PCM_24"), (".mp3", "MPEG_LAYER_III")])
+def test_the_file_has_format_encoding_and_tags_of_the_one_it_comes_from(tmp_path, suffix, subtype):
+    about = SoundAbout(suffix, suffix[1:].upper(), subtype, {"title": "a song"})
+    one = batch(file=[{"about": about}])
+    place = write_wave(tmp_path / "folder" / "song", one["truth"][:1], one)
+    assert place == tmp_path / "folder" / f"song{suffix}" and sound_about(place)[:3] == about[:3]
+    assert sound_about(place).tags["title"] == "a song"
+    wave, rate = read_audio(place)
     assert rate == 8000
-    torch.testing.assert_close(wave, one["truth"][0], atol=1e-4, rtol=0)
+    torch.testing.assert_close(wave, one["truth"][0], atol=0.2 if suffix == ".mp3" else 2e-5, rtol=0)
+
+
+def test_another_format_and_encoding_can_be_asked_for(tmp_path):
+    one = batch(file=[{"about": SoundAbout(".wav", "WAV", "FLOAT", {})}])
+    place = write_wave(tmp_path / "song", one["truth"][:1], one, suffix=".flac", subtype="PCM_16")
+    assert sound_about(place)[:3] == (".flac", "FLAC", "PCM_16")
+    assert write_wave(tmp_path / "song.wav", one["truth"][:1], one) == tmp_path / "song.wav"  # a name with its suffix
+
+
+def test_the_result_of_no_file_is_a_float_wav(tmp_path):
+    one = batch()
+    place = write_wave(tmp_path / "song", 30 * one["truth"][:1], one)
+    assert sound_about(place)[:3] == (".wav", "WAV", "FLOAT")
+    assert torch.equal(read_audio(place)[0], 30 * one["truth"][0])
