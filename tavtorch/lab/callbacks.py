@@ -85,7 +85,8 @@ class Progress(TQDMProgressBar):
         self._say(trainer, args[2] + 1, sum(trainer.num_predict_batches))
 
     def _say(self, trainer: L.Trainer, done: int, count: float, *, of: str = "batches", more: str = "") -> None:
-        if not self.is_enabled and trainer.is_global_zero and time.monotonic() - self.spoke > _INTERVAL:
+        silent = self.is_enabled or not trainer.is_global_zero or done == count
+        if not silent and time.monotonic() - self.spoke > _INTERVAL:
             log.info("%d of %d %s%s", done, count, of, more)
             self.spoke = time.monotonic()
 

@@ -154,7 +154,8 @@ def _quieten() -> None:
     """Hide what Lightning tells developers, which is of no use to users of a script."""
     if not is_first_process():  # which says the same
         warnings.filterwarnings("ignore")
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING if is_first_process() else logging.ERROR)
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING if is_first_process() else logging.ERROR)
     for message in (
         ".*does not have many workers",
         ".*smaller than the logging interval",

@@ -130,18 +130,12 @@ def without_traceback(main: Callable[[DictConfig], None]) -> Callable[[DictConfi
             raise
         except Exception as error:
             message = message_of(error, config)
-            if message is None and not several:
+            if several:
+                return _put_on_page(error, message, config)
+            if message is None:
                 raise
             log.debug("traceback", exc_info=True)
-            if not several:
-                _end(error, masked(str(message)))
-            if message is None:
-                log.exception("a defect of the program; the other runs are done:")
-            message = masked(message or f"{type(error).__name__}: {error}")
-            log.info("%s: %s", config.name, message)
-            if not isinstance(error, ItemsError):
-                _write_section(config, message)
-            return None if isinstance(error, UntrainedError) else message
+            _end(error, masked(message))
         return None
 
     return script
@@ -171,10 +165,17 @@ def _go_on(config: DictConfig) -> str:
     return "run it again to do the rest"
 
 
-def _write_section(config: DictConfig, message: str) -> None:
+def _put_on_page(error: Exception, message: str | None, config: DictConfig) -> str | None:
+    """Of one of several runs that failed; the message, or None if it is only that a network is not trained."""
     from tavtorch.lab.page import Section
 
-    try:
-        Section(**plain(config.section), errors={config.name: message}).write(Path(config.out))
-    except OSError as error:
-        log.error("%s: the page cannot be written (%s)", config.out, error)
+    if message is None:
+        log.error("a defect of the program; the other runs are done:", exc_info=error)
+    message = masked(message or f"{type(error).__name__}: {error}")
+    log.info("%s: %s", config.name, message)
+    if not isinstance(error, ItemsError):  # which has its page
+        try:
+            Section(**plain(config.section), errors={config.name: message}).write(Path(config.out))
+        except OSError as fault:
+            log.error("%s: the page cannot be written (%s)", config.out, fault)
+    return None if isinstance(error, UntrainedError) else message
