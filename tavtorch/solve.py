@@ -21,6 +21,11 @@ log = logging.getLogger(__name__)
 ROUNDS = 3
 """How often conjugate gradients begin again at most, where rounding has parted the recursion from the true residual."""
 
+UNSETTLED = (
+    "The gradient of this fixed point does not converge, and what was found would be wrong. Usually the solution has "
+    "not converged either: lower its tolerance, give it more steps, or solve in float64."
+)
+
 State = tuple[Tensor, ...]
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -126,7 +131,9 @@ def iterate(
     return Solution(kept, iterations, error, done)
 
 
-def implicit(step: Callable[[Tensor], Tensor], value: Tensor, *, stop: Stop | None = None) -> Tensor:
+def implicit(
+    step: Callable[[Tensor], Tensor], value: Tensor, *, stop: Stop | None = None, worst: float = 1e-2
+) -> Tensor:
     """Give a fixed point `u = step(u)` the gradient that the implicit function theorem says it has.
 
     With `u = T(u, θ)` and `g` the gradient that arrives at `u`,
@@ -139,9 +146,13 @@ def implicit(step: Callable[[Tensor], Tensor], value: Tensor, *, stop: Stop | No
         step: `T(·, θ)`, a contraction near `value`; θ is whatever differentiable tensors it closes over.
         value: the fixed point, batch first; items must not mix in `step`.
         stop: for the adjoint loop; `gap` is `|g + Jᵀw - w| / |g|`. Default: `Stop(tol=1e-6)`, as far as float32 goes.
+        worst: a gap that is above it at the end is an error; infinity takes what a few steps give.
 
     Returns:
         `value`, unchanged to the bit, with that derivative, in reverse and in forward mode. First derivatives only.
+
+    Raises:
+        RuntimeError: in the backward pass, where the adjoint loop does not converge.
 
     Source: Krantz & Parks, "The Implicit Function Theorem", 2002, doi:10.1007/978-1-4612-0059-8; in learning: Bai,
     Kolter & Koltun, "Deep equilibrium models", NeurIPS 2019, arXiv:1909.01377.
@@ -163,7 +174,10 @@ def implicit(step: Callable[[Tensor], Tensor], value: Tensor, *, stop: Stop | No
     def fixed_point(apply: Callable[[Tensor], Tensor], g: Tensor) -> Tensor:
         """`w = g + apply(w)`."""
         scale = _norm(g).clamp(min=torch.finfo(g.dtype).tiny)
-        return iterate(lambda k, w: (g + apply(w),), (g,), lambda w: _norm(g + apply(w) - w) / scale, stop).value[0]
+        found = iterate(lambda k, w: (g + apply(w),), (g,), lambda w: _norm(g + apply(w) - w) / scale, stop)
+        if not holds(found.gap <= max(worst, stop.tol)):
+            raise RuntimeError(UNSETTLED)
+        return found.value[0]
 
     def pull(g: Tensor) -> Tensor:
         return fixed_point(lambda w: pull_once(w)[0], g)
@@ -181,6 +195,7 @@ def conjugate_gradient(
     *,
     precondition: Callable[[Tensor], Tensor] | None = None,
     start: Tensor | None = None,
+    measure: Callable[[Tensor], Tensor] | None = None,
     stop: Stop | None = None,
 ) -> Solution:
     """Solve `A u = b`, A symmetric and positive definite, for each item of a batch by itself.
@@ -197,7 +212,8 @@ def conjugate_gradient(
         b: right-hand side, batch first.
         precondition: close to `A⁻¹`; it may vary a little from step to step (Polak-Ribière).
         start: first guess; without one, zero.
-        stop: `gap` is `|b - A u| / |b|`, measured at the result. Default: `Stop(tol=1e-6, every=1)`.
+        measure: gives the gap at `u`, `(b,)`; by default `|b - A u| / |b|`.
+        stop: `gap` is what `measure` gives at the result. Default: `Stop(tol=1e-6, every=1)`.
 
     Source: Hestenes & Stiefel, "Methods of conjugate gradients for solving linear systems", 1952,
     doi:10.6028/jres.049.044; flexible: Notay, SIAM J. Sci. Comput. 22(4), 2000, doi:10.1137/S1064827599362314.
@@ -209,7 +225,7 @@ def conjugate_gradient(
     """
     stop = stop or Stop(tol=1e-6, every=1)
     with without_derivatives():
-        found = _solve(operator, b.detach(), precondition, None if start is None else start.detach(), stop)
+        found = _solve(operator, b.detach(), precondition, None if start is None else start.detach(), measure, stop)
     found = Solution(*(part.detach() for part in found))
     if not derivatives_recorded():
         return found
@@ -230,6 +246,7 @@ def _solve(
     b: Tensor,
     precondition: Callable[[Tensor], Tensor] | None,
     start: Tensor | None,
+    measure: Callable[[Tensor], Tensor] | None,
     stop: Stop,
 ) -> Solution:
     """Flexible conjugate gradients, begun again where the residual of the recursion has left the true one behind."""
@@ -241,7 +258,7 @@ def _solve(
     def step(k: int, u: Tensor, r: Tensor, p: Tensor, rz: Tensor) -> State:
         q = operator(p)
         length = _over(_ratio(rz, _dot(p, q)), p)
-        u, old, r = u + length * p, r, r - length * q
+        u, old, r = torch.where(length > 0, u + length * p, u), r, r - length * q
         z = conditioned(r)
         return u, r, z + _over(_ratio(_dot(z, r - old), rz), p) * p, _dot(z, r)
 
@@ -254,12 +271,12 @@ def _solve(
         found = iterate(
             step,
             (u, r, z, _dot(r, z)),
-            lambda u, r, p, rz, behind=behind: torch.where(behind, _norm(r) / scale, 0),
+            lambda u, r, p, rz, behind=behind: torch.where(behind & (rz > 0), _norm(r) / scale, 0),  # else broken down
             stop,
         )
         u, iterations = found.value[0], iterations + found.iterations
         r = b - operator(u)
-        gap = _norm(r) / scale
+        gap = measure(u) if measure else _norm(r) / scale
         behind = behind & found.converged & (gap > stop.tol)
         if holds(~behind):
             break
@@ -304,8 +321,8 @@ def _dot(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _ratio(a: Tensor, b: Tensor) -> Tensor:
-    """`a / b`, and 0 where `b` is: a system that is solved already stays so."""
-    return torch.where(b == 0, 0, a / b)
+    """`a / b`, and 0 unless `b` is positive: a system that is solved already, or breaks down, stays as it is."""
+    return torch.where(b > 0, a / b, 0)
 
 
 def _over(mask: Tensor, like: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """Active contours (snakes): polygons that move to the edges of an image, many at once."""
 
+import math
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
@@ -106,7 +107,7 @@ def evolve(
     # Without a record of the steps, unless the gradient is that of all of them.
     with nullcontext() if adjoint is None else without_derivatives():
         found, collapsed = _move_to_rest(contours.flatten(0, 1), move, closed, resample, stop or AT_REST, record)
-    x = found.value if adjoint is None else implicit(one_round, found.value, stop=adjoint)
+    x = found.value if adjoint is None else implicit(one_round, found.value, stop=adjoint, worst=math.inf)
 
     # A zero field has no edge to find.
     failed = collapsed | ~field.flatten(1).any(1).repeat_interleave(contours.shape[1])

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tavtorch.derivative import unwrapped
 from tavtorch.image.check import check_hole, check_image, full_precision
-from tavtorch.image.fields import mean_of
+from tavtorch.image.fields import frame_of, mean_of, total
 from tavtorch.image.grid import laplacian
 from tavtorch.image.multigrid import v_cycle
 from tavtorch.solve import Solution, Stop, conjugate_gradient
@@ -43,8 +43,9 @@ def inpaint_harmonic(
         image: `(b, c, h, w)`; what it has in the hole does not count, and may be NaN.
         hole: `(b, 1, h, w)`, True where the image is missing.
         order: 1 or 2.
-        stop: `gap` is the relative residual of that system, the largest of an image that has several. Default:
-            `Stop(tol=1e-6, max_iter=200, every=1)`.
+        stop: `gap` is the relative residual of that system at the result as its type rounds it, the largest of an
+            image that has several. Default: `Stop(tol=1e-6, max_iter=200, every=1)`; where rounding alone leaves more,
+            as it does in float32 where the values are large beside the contrast, as much as that.
 
     Returns:
         A `Solution` with the filled image. Known pixels are those of `image` to the bit. The gradient with respect to
@@ -65,9 +66,9 @@ def inpaint_harmonic(
     dtype, image = image.dtype, full_precision(image)
     known = torch.where(hole, 0, image)
     check_image(known)
-    stop = stop or Stop(tol=1e-6, max_iter=200, every=1)
     filled, gap = torch.zeros_like(known), known.new_zeros(len(known))
     iterations = torch.zeros(len(known), dtype=torch.int64, device=known.device)
+    converged = torch.ones_like(iterations)
     for regions in _regions(hole, order):
         parts, holes = (torch.stack([whole[at] for at in regions]) for whole in (known, hole))
         found = _fill(parts, holes, order, stop)
@@ -76,13 +77,14 @@ def inpaint_harmonic(
         item = torch.tensor([at[0] for at in regions], device=known.device)
         gap = gap.scatter_reduce(0, item, found.gap, "amax")
         iterations = iterations.scatter_reduce(0, item, found.iterations, "amax")
-    return Solution(torch.where(hole, filled, image).to(dtype), iterations, gap, gap <= stop.tol)
+        converged = converged.scatter_reduce(0, item, found.converged.long(), "amin")
+    return Solution(torch.where(hole, filled, image).to(dtype), iterations, gap, converged > 0)
 
 
-def _fill(known: Tensor, hole: Tensor, order: int, stop: Stop) -> Solution:
+def _fill(known: Tensor, hole: Tensor, order: int, stop: Stop | None) -> Solution:
     """`known`, which is 0 in the hole, with the solution there."""
-    offset = mean_of(known.detach(), hole)
-    known = torch.where(hole, 0, known - offset)
+    frame = frame_of(known, hole, offset=mean_of(known.detach(), hole))
+    known = torch.where(hole, 0, frame.inside(known))
     inside = hole.to(known.dtype)
     inverse = v_cycle(HELD * (1 - inside), 1.0)
 
@@ -96,8 +98,19 @@ def _fill(known: Tensor, hole: Tensor, order: int, stop: Stop) -> Solution:
             r = inside * inverse(r)
         return r
 
-    found = conjugate_gradient(operator, -operator(known), precondition=precondition, stop=stop)
-    return found._replace(value=found.value + offset)
+    exact = known.detach().double()
+    size = total(operator(exact).square()).sqrt().clamp(min=torch.finfo(known.dtype).tiny)
+
+    def gap(u: Tensor) -> Tensor:
+        return (total(operator(torch.where(hole, frame.rounded(u), exact)).square()).sqrt() / size).to(u.dtype)
+
+    right, rule = -operator(known), stop or Stop(tol=1e-6, max_iter=200, every=1)
+    found = conjugate_gradient(operator, right, precondition=precondition, measure=gap, stop=rule)
+    if stop is None:
+        values = torch.where(hole, frame.outside(found.value.detach()) / frame.unit, 0)
+        rounding = torch.finfo(known.dtype).eps * 8**order * total(values.square()).sqrt() / size
+        found = found._replace(converged=found.converged | (found.gap <= rounding))
+    return found._replace(value=frame.outside(found.value))
 
 
 def _regions(hole: Tensor, order: int) -> list[list[Region]]:
