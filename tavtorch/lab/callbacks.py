@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import sys
 import time
 from datetime import timedelta
@@ -64,7 +65,7 @@ class StopTogether(L.Callback):
     def on_exception(self, trainer: L.Trainer, task: L.LightningModule, exception: BaseException) -> None:
         launcher = trainer.strategy.launcher
         if isinstance(exception, Stopped) and launcher is not None:
-            launcher.kill(exception.signum)
+            launcher.kill(signal.SIGTERM)
 
 
 class Progress(TQDMProgressBar):

@@ -87,10 +87,10 @@ def test_a_signal_stops_a_run_at_once():
     assert stopped.value.code == 143
 
 
-@pytest.mark.parametrize(("error", "passed"), [(Stopped(15), [15]), (ValueError("no signal"), [])])
-def test_a_signal_is_passed_on_to_the_processes_that_were_started(error, passed):
-    sent = []
+@pytest.mark.parametrize(("error", "sent"), [(Stopped(2), [15]), (ValueError("no signal"), [])])
+def test_a_signal_stops_the_processes_that_were_started(error, sent):
+    signals = []
     lone = trainer(StopTogether())
-    lone.strategy._launcher = SimpleNamespace(kill=sent.append)
+    lone.strategy._launcher = SimpleNamespace(kill=signals.append)
     StopTogether().on_exception(lone, Task(torch.relu), error)
-    assert sent == passed
+    assert signals == sent
