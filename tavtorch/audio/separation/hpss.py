@@ -147,17 +147,17 @@ def separate_hpss(
     # Each piece is separated with the samples on both sides that its medians and windows reach.
     advance, length = PIECE * hop, wave.shape[-1]
     reach = (kernel[0] // 2 + n_fft // hop) * hop
-    stems = wave.new_empty(len(wave), 2, *wave.shape[1:])
+    residual = _two("margin", margin) != (1, 1)
+    stems = wave.new_empty(len(wave), 2 + residual, *wave.shape[1:])
     for start in range(0, length, advance):
         first, stop = max(0, start - reach), min(start + advance, length)
-        stems[..., start:stop] = parts(wave[..., first : stop + reach])[..., start - first : stop - first]
-
-    # With margins of 1 the rest is rounding error.
-    rest = wave - stems.sum(1)
-    if _two("margin", margin) == (1, 1):
-        stems[:, 0] += rest
-        return stems
-    return torch.cat((stems, rest[:, None]), dim=1)
+        pair = parts(wave[..., first : stop + reach])[..., start - first : stop - first]
+        rest = wave[..., start:stop] - pair.sum(1)
+        whole = (
+            (pair, rest[:, None]) if residual else (pair[:, :1] + rest[:, None], pair[:, 1:])
+        )  # rest: rounding error
+        stems[..., start:stop] = torch.cat(whole, dim=1)
+    return stems
 
 
 def _masked(spectrum: Tensor, mask: Tensor) -> Tensor:

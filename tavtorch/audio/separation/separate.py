@@ -61,8 +61,9 @@ def separate(
     with _evaluation_mode(model):
         for start, stop, weight in _segments(wave, advance, fade):
             stems[..., start:stop] += weight * _separate_segment(wave[..., start:stop], ratio, model)
-    if sum_to_mixture:
-        stems[:, -1] += wave - stems.sum(1)
+            if sum_to_mixture:
+                done = slice(start, stop if stop == wave.shape[-1] else start + advance)  # no other segment reaches it
+                stems[:, -1, :, done] += wave[..., done] - stems[..., done].sum(1)
     return stems
 
 

@@ -144,6 +144,8 @@ def keep(batch: Batch, kept: list[int]) -> None:
 
 def concatenate(outputs: Sequence[Any]) -> Any:
     """The outputs of an op for single items as its output for all of them: the inverse of `select`."""
+    if len(outputs) == 1:  # not copied: it may be of a long recording
+        return outputs[0]
     if isinstance(outputs[0], list):
         return [value for output in outputs for value in output]
     return tree_map(lambda *leaves: torch.cat(leaves) if isinstance(leaves[0], Tensor) else leaves[0], *outputs)
@@ -159,7 +161,7 @@ def _joined(values: Sequence[Any], key: str) -> Any:
     if isinstance(first, Tensor):
         if len(shapes := {tuple(value.shape[1:]) for value in values}) > 1:
             raise ValueError(f"{key}: the items of a batch have different shapes {sorted(shapes)}; see `batch_key`.")
-        return torch.cat(list(values))
+        return torch.cat(list(values)) if len(values) > 1 else first
     if all(value == first for value in values):
         return first
     if any(isinstance(value, float) for value in values) and all(type(value) in (int, float) for value in values):

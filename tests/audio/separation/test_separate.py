@@ -1,9 +1,12 @@
 import math
+from importlib import import_module
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
-from tavtorch import UNet, separate
+from tavtorch import UNet, separate, separate_hpss
 
 
 class Halves(UNet):
@@ -17,6 +20,20 @@ class Halves(UNet):
         assert not self.training
         self.heard.append(wave.shape)
         return torch.stack((wave / 2, wave / 2), 1)
+
+
+class LongStorages(TorchDispatchMode):
+    """Counts the storages of at least some bytes that operations return."""
+
+    def __init__(self, size):
+        super().__init__()
+        self.size, self.found = size, set()
+
+    def __torch_dispatch__(self, op, types, args=(), kwargs=None):
+        result = op(*args, **(kwargs or {}))
+        storages = [leaf.untyped_storage() for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor)]
+        self.found |= {storage.data_ptr() for storage in storages if storage.nbytes() >= self.size}
+        return result
 
 
 def tone(rate, seconds=3.0, channels=1):
@@ -67,6 +84,16 @@ def test_memory_is_that_of_a_segment():
     separate(torch.randn(1, 1, 16000 * 30), 16000, net, segment=2.0, overlap=0.5)
     assert max(shape[-1] for shape in net.heard) <= 2.0 * 16000 + 1
     assert len(net.heard) == 20
+
+
+def test_beside_a_song_only_its_stems_are_as_long(monkeypatch):
+    monkeypatch.setattr(import_module("tavtorch.audio.separation.hpss"), "PIECE", 64)
+    song = torch.randn(1, 2, 8000 * 40)
+    options = {"model": Halves(), "segment": 3.0, "overlap": 0.5}
+    for op, extra in ((separate, options), (separate_hpss, {}), (separate_hpss, {"margin": 2.0})):
+        with LongStorages(song.nbytes) as long:
+            op(song, 8000, **extra)
+        assert len(long.found - {song.data_ptr()}) == 1
 
 
 def test_a_real_network_across_segments():
