@@ -162,6 +162,7 @@ def _quieten() -> None:
         ".*exists and is not empty",
         ".*predict returned None",
         ".*across ranks is zero",  # there is nothing left to do
+        "It is recommended to use .self.log",  # scores are brought together before
         "Be aware",
     ):
         warnings.filterwarnings("ignore", message)

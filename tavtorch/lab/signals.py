@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from types import FrameType
 
 
@@ -34,7 +35,7 @@ def end_in_order() -> None:
 def run_child(command: Sequence[str]) -> None:
     """Run a program to its end; if a signal stops this process, the program is stopped too, and ends first.
 
-    Raises `CalledProcessError` if it fails.
+    Raises a `ValueError` if it fails.
     """
     with subprocess.Popen(command) as child:
         try:
@@ -46,7 +47,7 @@ def run_child(command: Sequence[str]) -> None:
     if code - 128 in (signal.SIGTERM, signal.SIGINT):  # it was stopped, and has said so
         sys.exit(code)
     if code:
-        raise subprocess.CalledProcessError(code, command)
+        raise ValueError(f"{Path(command[1]).name} ended with exit code {code}; it says why above.")
 
 
 def is_first_process() -> bool:

@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -44,6 +45,13 @@ def script(tmp_path, monkeypatch):
         without_typing_errors(decorated)()
 
     return run
+
+
+def test_little_is_loaded_before_the_configuration_is_known():
+    """So that `--help` and typing errors are answered at once."""
+    program = "import sys, tavtorch.lab.script, tavtorch.lab.command; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"lightning", "matplotlib", "jinja2", "torchaudio", "kornia", "sqlalchemy"} & set(loaded)
 
 
 # what is mistyped

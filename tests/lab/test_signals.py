@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import tavtorch.lab
+from tavtorch.lab.signals import run_child
 
 START = f"""
 import sys, time
@@ -70,6 +71,5 @@ def test_a_child_that_was_stopped_stops_its_parent():
 
 
 def test_a_child_that_fails():
-    process = program("run_child([sys.executable, '-c', 'import sys; sys.exit(3)'])")
-    process.stdout.read()
-    assert process.wait(timeout=60) == 1
+    with pytest.raises(ValueError, match="-c ended with exit code 3; it says why above"):
+        run_child([sys.executable, "-c", "import sys; sys.exit(3)"])
