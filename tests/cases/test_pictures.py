@@ -361,6 +361,17 @@ def test_a_file_that_may_not_be_read(make, monkeypatch):
 
 
 @pytest.mark.parametrize("suffix", PICTURES)
+def test_numbers_that_stand_for_themselves_are_not_cut_off(tmp_path, suffix):
+    path, heights = tmp_path / f"a{suffix}", Picture(torch.tensor([[[-500.0, 2050.0]]]), None, None)
+    if suffix in (".tif", ".tiff"):
+        write_picture(path, heights)
+        assert torch.equal(read_picture(path).image, heights.image)
+    else:
+        with pytest.raises(ValueError, match="holds numbers from 0 to 1, and these are -500 to 2050; write .tif"):
+            write_picture(path, heights)
+
+
+@pytest.mark.parametrize("suffix", PICTURES)
 def test_results_that_are_not_finite_are_refused(tmp_path, suffix):
     with pytest.raises(ValueError, match="NaN or infinite"):
         write_picture(tmp_path / f"a{suffix}", Picture(torch.full((3, 4, 4), torch.inf), None, None))

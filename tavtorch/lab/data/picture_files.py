@@ -112,7 +112,8 @@ def write_picture(path: str | Path, picture: Picture) -> None:
     and JPEG. Grey with opacity becomes grey again where its channels are equal; palettes, CMYK and 1 bit do not.
 
     Raises:
-        ValueError: some numbers are NaN or infinite, or the suffix is none of `PICTURES`.
+        ValueError: some numbers are NaN or infinite, the suffix is none of `PICTURES`, or `levels` is None and some
+            numbers lie outside of [0, 1], which only a TIFF holds.
         OSError: the disk is full, or the place cannot be written.
     """
     path, kind = Path(path), Path(path).suffix.lower()
@@ -124,6 +125,11 @@ def write_picture(path: str | Path, picture: Picture) -> None:
     image = image.detach().float().cpu()
     if not bool(image.isfinite().all()):
         raise ValueError(f"{path}: some pixels of the result are NaN or infinite; nothing is written.")
+    low, high = image.aminmax()
+    if levels is None and kind not in (".tif", ".tiff") and not 0 <= low <= high <= 1:
+        raise ValueError(
+            f"{path}: {kind} holds numbers from 0 to 1, and these are {low:.4g} to {high:.4g}; write .tif."
+        )
     data = _encoded(kind, image, levels, about)
     with whole(path) as part:  # encoded in memory: encoders do not tell of a disk that fills up
         part.write_bytes(data)
