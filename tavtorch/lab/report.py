@@ -61,33 +61,37 @@ class Report(L.Callback):
         for i, name in enumerate(batch.get("name", ())):
             if trainer.is_global_zero and len(self.exhibits) + len(self.notes) < due:
                 try:
-                    self.exhibits.append((name, task.show(select(output, i), select(batch, i))))
+                    panels = task.show(select(output, i), select(batch, i))
+                    self.exhibits += [(name, panels)] if panels else []
                 except Exception as error:  # whatever it is: the scores are worth more than a picture
                     self.notes.append(f"{name}: cannot be shown ({error})")
-                    log.warning(self.notes[-1], exc_info=log.isEnabledFor(logging.DEBUG))
+                    log.warning(self.notes[-1])
+                    log.debug("traceback", exc_info=True)
 
     def on_test_end(self, trainer: L.Trainer, task: L.LightningModule) -> None:
         assert isinstance(task, Task)
         if trainer.is_global_zero:
             table, average = summary(task.rows, task.average), task.average.__name__
-            section = Section(
-                **self.section,
-                seconds=time.monotonic() - self.begun,
-                average=average,
-                table=table,
-                rows=task.rows,
-                errors=task.errors,
-                curves=curves(self.history) if len(self.history) > 1 else None,
-                exhibits=self.exhibits,
-                notes=self.notes,
-            )
             log.info("\n%s\n", as_text(table, average))
             try:
-                section.write(self.folder)
-            except OSError as error:
-                log.error("%s: the page cannot be written (%s)", self.folder, error)
-            else:
+                self._section(task, table, average).write(self.folder)
                 log.info("report: %s", self.folder / "report.html")
+            except Exception as error:  # a full disk, say: the scores are told, and a page ends no run
+                log.error("%s: the page cannot be written (%s)", self.folder, error)
+                log.debug("traceback", exc_info=True)
+
+    def _section(self, task: Task, table: dict[str, dict[str, float]], average: str) -> Section:
+        return Section(
+            **self.section,
+            seconds=time.monotonic() - self.begun,
+            average=average,
+            table=table,
+            rows=task.rows,
+            errors=task.errors,
+            curves=curves(self.history) if len(self.history) > 1 else None,
+            exhibits=self.exhibits,
+            notes=self.notes,
+        )
 
 
 def summary(rows: Sequence[Row], average: Callable[[Any], Any] = np.median) -> dict[str, dict[str, float]]:

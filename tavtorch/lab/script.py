@@ -66,7 +66,7 @@ class Sweep(Callback):
         self.last_written = time.monotonic()
         try:
             write_overview(Path(config.hydra.sweep.dir), page, self.done)
-        except OSError as error:
+        except Exception as error:  # Hydra would take it for a warning, and forget the exit code
             log.error("%s: the page of all runs cannot be written (%s)", page, error)
             return None
         return page

@@ -67,19 +67,19 @@ def test_a_panel_that_fails_is_a_note(tmp_path, caplog):
     def show(output, batch):
         if batch["name"] == ["bad"]:
             raise RuntimeError("no paint")
-        return [Panel("result", picture(output[0]))]
+        return [Panel("result", picture(output[0]))] if batch["name"] == ["good"] else []
 
     def half(image):
         return image / 2
 
     task = Task(half, score=lambda output, batch: {"mean": output.mean((1, 2, 3))}, show=show)
-    items = Listed({"name": name, "inputs": {"image": torch.rand(1, 1, 4, 4)}} for name in ("bad", "good"))
+    items = Listed({"name": name, "inputs": {"image": torch.rand(1, 1, 4, 4)}} for name in ("bad", "none", "good"))
     quiet = dict.fromkeys(("logger", "enable_progress_bar", "enable_model_summary", "enable_checkpointing"), False)
     report = Report(str(tmp_path), section={"name": "run"})
     L.Trainer(accelerator="cpu", callbacks=[report], **quiet).test(task, loader(items, (0, 1)), verbose=False)
     written = Section.read(tmp_path / "section.json")
     assert written.notes == ["bad: cannot be shown (no paint)"] and "bad: cannot be shown" in caplog.text
-    assert [name for name, _ in written.exhibits] == ["good"] and len(written.rows) == 2
+    assert [name for name, _ in written.exhibits] == ["good"] and len(written.rows) == 3
 
 
 def test_a_page_that_cannot_be_written_leaves_the_scores(tmp_path, caplog):
