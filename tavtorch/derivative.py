@@ -45,6 +45,8 @@ def with_derivative(
     Returns:
         `value`, unchanged to the bit, with that derivative.
     """
+    if once and _nests_forward_mode():
+        raise RuntimeError(ONCE)
     return _WithDerivative.apply(expression, value, _Map(pull, push or pull, once))
 
 
@@ -84,6 +86,13 @@ def without_derivatives() -> Iterator[None]:
 def _transformed() -> bool:
     """Whether a transform of `torch.func` is at work."""
     return torch._C._functorch.peek_interpreter_stack() is not None
+
+
+def _nests_forward_mode() -> bool:
+    """Whether two transforms of derivatives are at work, one of them in forward mode, as in `torch.func.hessian`."""
+    kinds = [level.key() for level in torch._C._functorch.get_interpreter_stack() or []]
+    transforms = torch._C._functorch.TransformType
+    return transforms.Jvp in kinds and kinds.count(transforms.Jvp) + kinds.count(transforms.Grad) > 1
 
 
 class _Map(NamedTuple):

@@ -47,7 +47,9 @@ class Stop:
         max_iter: steps after which the rest stops too, marked as not converged.
         every: steps between two evaluations of the gap; for each of them the CPU waits for a GPU once.
 
-    A tolerance that rounding does not allow is never met: the op then runs to `max_iter` and says `converged` False.
+    An op measures its gap at the value that it returns, in double precision where sums cancel; in half precision, at
+    the float32 that is then rounded. A tolerance that rounding does not allow, about 1e-6 in float32 and less far where
+    values are large beside their contrast, is never met: the op goes on to `max_iter` and says `converged` False.
     """
 
     tol: float = 1e-3
@@ -260,7 +262,8 @@ def _solve(
         length = _over(_ratio(rz, _dot(p, q)), p)
         u, old, r = torch.where(length > 0, u + length * p, u), r, r - length * q
         z = conditioned(r)
-        return u, r, z + _over(_ratio(_dot(z, r - old), rz), p) * p, _dot(z, r)
+        rz_next = torch.where(length.flatten() > 0, _dot(z, r), 0)
+        return u, r, z + _over(_ratio(_dot(z, r - old), rz), p) * p, rz_next
 
     u = torch.zeros_like(b) if start is None else start
     r = b if start is None else b - operator(start)

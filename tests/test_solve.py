@@ -117,6 +117,25 @@ def test_implicit_without_anything_to_differentiate():
         assert not implicit(contraction(*problem()), u).requires_grad
 
 
+@pytest.mark.parametrize("slope", [0.9999, -1.5, 2.0])
+def test_an_adjoint_that_does_not_converge_is_an_error(slope):
+    a = torch.ones(1, requires_grad=True)
+    u = implicit(lambda u: slope * u + a, torch.zeros(1))
+    with pytest.raises(RuntimeError, match="does not converge.* lower its tolerance"):
+        u.backward()
+    implicit(lambda u: slope * u + a, torch.zeros(1), stop=Stop(1e-6, 3), worst=float("inf")).backward()
+    assert a.grad.item() == pytest.approx(1 + slope + slope**2 + slope**3)  # what three steps give
+
+
+def test_a_certificate_counts_where_the_gap_says_done():
+    asked = []
+    found = iterate(
+        halve, (torch.tensor([1.0, 8.0]),), size, Stop(0.5, every=1), certify=lambda x: asked.append(0) or 2 * x
+    )
+    assert found.value[0].tolist() == [0.25, 0.25] and found.gap.tolist() == [0.5, 0.5] and found.converged.all()
+    assert len(asked) == 5  # once the first item looks done
+
+
 # errors
 
 
@@ -171,6 +190,14 @@ def test_the_gap_of_conjugate_gradient_is_the_true_residual():
     residual = (b.double() - (a.double() @ found.value.double()[..., None])[..., 0]).norm() / b.norm()
     assert found.gap.item() == pytest.approx(residual.item(), rel=0.5)
     assert found.converged.item() == (found.gap.item() <= 1e-8)
+
+
+def test_conjugate_gradient_breaks_down_at_once():
+    """A preconditioner that is not positive, and an operator that is not: no steps for nothing, no NaN."""
+    b = torch.ones(1, 2)
+    for operator, precondition in ((lambda u: u, torch.neg), (torch.neg, None), (lambda u: u * torch.inf, None)):
+        found = conjugate_gradient(operator, b, precondition=precondition, stop=Stop(1e-6, 500, 1))
+        assert found.value.isfinite().all() and not found.converged and found.iterations < 10
 
 
 def test_conjugate_gradient_is_linear_in_b_to_any_order():

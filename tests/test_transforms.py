@@ -11,7 +11,7 @@ from functools import partial
 
 import pytest
 import torch
-from torch.func import grad, jacrev, jvp, vmap
+from torch.func import grad, hessian, jacfwd, jacrev, jvp, vmap
 
 import tavtorch
 from tavtorch import Stop
@@ -264,6 +264,14 @@ def test_a_jacobian_by_rows():
     torch.manual_seed(0)
     expected = difference(lambda z: tavtorch.rof(z, 0.15, stop=EXACT).value[0, 0, 2], picture(b=1), direction)
     assert distance((rows * direction).sum((1, 2, 3, 4)), expected) < 1e-4
+
+
+@pytest.mark.parametrize("transform", [hessian, lambda f: jacfwd(jacfwd(f)), lambda f: jacrev(jacrev(f))])
+def test_a_hessian_is_right_or_an_error(transform):
+    image = picture(1, 1, 2, 3)
+    with pytest.raises(RuntimeError, match="first derivatives only"):
+        transform(lambda z: tavtorch.rof(z, 0.15).value.square().sum())(image)
+    transform(lambda z: tavtorch.tikhonov(z, 0.5).square().sum())(image)
 
 
 def test_the_derivative_of_a_vmap_says_what_to_do():

@@ -8,8 +8,7 @@ from tavtorch.derivative import holds
 
 def check_image(image: Tensor) -> None:
     """Raise unless `image` is a finite floating-point batch `(b, c, h, w)` that is not empty."""
-    if image.dim() != 4 or image.numel() == 0:
-        raise ValueError(f"image: expected a batch (b, c, h, w) that is not empty, got shape {tuple(image.shape)}.")
+    _check_batch(image)
     if not image.is_floating_point():
         raise ValueError(f"image: expected floating point, got {image.dtype}; image.float() / 255 turns bytes into it.")
     if not holds(image.isfinite()):
@@ -20,6 +19,7 @@ def check_image(image: Tensor) -> None:
 
 def check_hole(hole: Tensor, image: Tensor) -> None:
     """Raise unless `hole` is a mask `(b, 1, h, w)` of `image` that leaves some pixels of every item."""
+    _check_batch(image)
     expected = (len(image), 1, *image.shape[-2:])
     if hole.dtype != torch.bool or hole.shape != expected:
         raise ValueError(
@@ -27,6 +27,11 @@ def check_hole(hole: Tensor, image: Tensor) -> None:
         )
     if not holds((~hole).flatten(1).any(1)):
         raise ValueError("hole: covers a whole image; leave at least one known pixel to fill it from.")
+
+
+def _check_batch(image: Tensor) -> None:
+    if image.dim() != 4 or image.numel() == 0:
+        raise ValueError(f"image: expected a batch (b, c, h, w) that is not empty, got shape {tuple(image.shape)}.")
 
 
 def check_init(init: Tensor, image: Tensor) -> None:

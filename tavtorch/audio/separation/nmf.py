@@ -85,6 +85,7 @@ def nmf(
     _check_nmf(sonogram, components, beta, sparsity, fixed, templates)
     lead, (f, t) = sonogram.shape[:-2], sonogram.shape[-2:]
     v = sonogram.reshape(-1, f, t)
+    v = v.float() if v.dtype in (torch.float16, torch.bfloat16) else v  # computed in this, given back in its type
 
     # Scale every sonogram to mean 1, frames first; the sum of the largest float32 numbers needs float64.
     mean = v.mean((1, 2), keepdim=True, dtype=torch.float64).to(v)
@@ -95,10 +96,10 @@ def nmf(
     w, h = _random_start(v, components, generator)
     given = w[:, :0]
     if templates is not None:
-        given = _broadcast_start("templates", templates, (*lead, f, templates.shape[-1])).mT
+        given = _broadcast_start("templates", templates, (*lead, f, templates.shape[-1])).mT.to(v)
         w = torch.cat((given, w[:, given.shape[1] :]), 1)
     if activations is not None:
-        h = _broadcast_start("activations", activations, (*lead, components, t)) / scale
+        h = _broadcast_start("activations", activations, (*lead, components, t)).to(v) / scale
     h = torch.where(mean > 0, h, 0)  # silence has the solution at once
 
     # Descend, without a record of the steps.
@@ -110,7 +111,8 @@ def nmf(
 
     value = (found.value * scale[:, 0, 0].double() ** beta).to(v).detach()
     solution = Solution(*(part.reshape(lead) for part in (value, found.iterations, found.gap.to(v), found.converged)))
-    return Factors(w.mT.reshape(*lead, f, components), (h * scale).reshape(*lead, components, t), solution)
+    w, h = w.mT.reshape(*lead, f, components), (h * scale).reshape(*lead, components, t)
+    return Factors(w.to(sonogram.dtype), h.to(sonogram.dtype), solution)
 
 
 def distinct_frames(sonogram: Tensor, components: int) -> Tensor:

@@ -8,9 +8,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tavtorch.image.check import check_image, full_precision
+from tavtorch.image.fields import frame_of
 
 Edges = Callable[[Tensor], Tensor]
 """From an image `(b, c, h, w)` to `f`, `(b, 1, h, w)`, large on edges."""
+
+WIDEST = 1000
+"""Largest sigma of a Gaussian, in pixels."""
 
 NEIGHBOURHOOD = 8.0
 """Sigma, in pixels, of the Gaussian mean by which `normalize="local"` divides."""
@@ -43,7 +47,8 @@ def edge_map(
         raise ValueError(f"normalize: expected 'minmax', 'local' or 'binary', got {normalize!r}.")
     if not 0 <= threshold <= 1:
         raise ValueError(f"threshold: expected a number from 0 to 1, the range of the edges, got {threshold}.")
-    slope = central(blur(full_precision(image), sigma))
+    single = full_precision(image)
+    slope = central(blur(frame_of(single).inside(single), sigma))
 
     # Strength, by default relative to the whole image, or to its neighbourhood.
     f = slope.flatten(1, 2).norm(dim=1, keepdim=True)
@@ -61,8 +66,8 @@ def blur(image: Float[Tensor, "b c h w"], sigma: float) -> Float[Tensor, "b c h 
     The convolution is a sum of shifted images, because the paths that `conv2d` chooses round differently in different
     batches.
     """
-    if not 0 <= sigma < float("inf"):
-        raise ValueError(f"sigma: expected a number of pixels >= 0, got {sigma}; more is smoother.")
+    if not 0 <= sigma <= WIDEST:
+        raise ValueError(f"sigma: expected a number of pixels from 0 to {WIDEST}, got {sigma}; more is smoother.")
     reach = int(4 * sigma + 0.5)
     if reach == 0:
         return image

@@ -26,8 +26,7 @@ def kass_force(image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 2 h w"]:
     tensor([ 0.,  2.,  2., -2., -2.,  0.])
     """
     check_image(image)
-    contrast = central(full_precision(image)).square().sum((1, 2))
-    return central(contrast[:, None])[:, 0].to(image.dtype)
+    return _kass(full_precision(image), image.dtype)
 
 
 def gaussian_force(image: Float[Tensor, "b c h w"], sigma: float) -> Float[Tensor, "b 2 h w"]:
@@ -40,7 +39,7 @@ def gaussian_force(image: Float[Tensor, "b c h w"], sigma: float) -> Float[Tenso
     Source: as `kass_force`, there called scale space.
     """
     check_image(image)
-    return kass_force(blur(full_precision(image), sigma)).to(image.dtype)
+    return _kass(blur(full_precision(image), sigma), image.dtype)
 
 
 def gvf_force(
@@ -144,6 +143,14 @@ def vfc_force(
     size = [n + 2 * radius for n in f.shape[-2:]]
     field = torch.fft.irfft2(torch.fft.rfft2(f, size) * torch.fft.rfft2(kernel, size), size)
     return field[..., radius : radius + f.shape[-2], radius : radius + f.shape[-1]].to(image.dtype)
+
+
+def _kass(image: Tensor, dtype: torch.dtype) -> Tensor:
+    contrast = central(image).square().sum((1, 2))
+    force = central(contrast[:, None])[:, 0].to(dtype)
+    if not holds(force.isfinite()):
+        raise ValueError(f"image: the squares of its slopes are too large for {dtype}; divide it by its range.")
+    return force
 
 
 def _strength(image: Tensor, edges: Edges) -> Tensor:

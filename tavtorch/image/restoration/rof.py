@@ -27,11 +27,16 @@ def total_variation(image: Float[Tensor, "b c h w"], *, coupling: Coupling = "jo
             so that the edges of the channels meet; `"separate"`, the gradient of each channel; `"none"`, each
             difference by itself (anisotropic).
 
+    Returns:
+        `(b,)`, in float32 at least.
+
     >>> total_variation(torch.tensor([[[[0.0, 1.0], [1.0, 1.0]]]]))
     tensor([1.4142])
     """
     check_image(image)
-    return length(gradient(image), coupling).flatten(1).sum(1)
+    single = full_precision(image)
+    unit = frame_of(single).unit
+    return unit.flatten() * length(gradient(single / unit), coupling).flatten(1).sum(1)
 
 
 def rof(

@@ -62,6 +62,22 @@ def test_small_images(size):
     assert found.converged.all()
 
 
+@pytest.mark.parametrize("weight", [0.0, 1e-3, 1e9])
+@pytest.mark.parametrize("value", [0.0, 0.3])
+def test_a_constant_has_converged(value, weight, dtype):
+    f = torch.full((1, 2, 5, 6), value, dtype=dtype)
+    found = inpaint_tv(f.masked_fill(square(5, 6, 3), 0.9), square(5, 6, 3), weight)
+    assert torch.equal(found.value, f) and found.converged.all()
+
+
+def test_past_the_weight_of_the_mean_it_is_the_mean_of_the_known_pixels(dtype):
+    f, hole = damaged(2, 1, 7, 8, dtype)
+    found = inpaint_tv(f, hole, 1e6)
+    mean = f.masked_fill(hole, 0).sum((-2, -1), keepdim=True) / (~hole).sum((-2, -1), keepdim=True)
+    torch.testing.assert_close(found.value, mean.expand_as(f))
+    assert found.converged.all() and found.value.flatten(1).std(1).eq(0).all()
+
+
 def test_fill_leaves_no_hole():
     f, hole = damaged(2, 3, 13, 22, missing=0.9)
     filled = fill(f.masked_fill(hole, torch.tensor(9.0)), ~hole)

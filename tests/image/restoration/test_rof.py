@@ -95,6 +95,23 @@ def test_a_constant_is_left_alone():
     assert torch.equal(found.value, f) and found.iterations.item() == 0 and found.converged.all()
 
 
+@pytest.mark.parametrize("size", [(1, 1), (1, 5), (4, 4)])
+@pytest.mark.parametrize("value", [0.0, 0.3, 1e30, 1e-30])
+def test_a_constant_has_converged_from_any_start(size, value, dtype):
+    f = torch.full((1, 2, *size), value, dtype=dtype)
+    for init in (None, torch.zeros_like(f), 2 * f):
+        found = rof(f, 0.1 * value + 0.1, init=init)
+        torch.testing.assert_close(found.value, f, rtol=1e-5, atol=0)
+        assert found.converged.all()
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e30])
+def test_scales_at_the_ends_of_the_type(scale):
+    f = noisy(1, 1, 8, 8, torch.float32)
+    torch.testing.assert_close(rof(scale * f, 0.1 * scale).value / scale, rof(f, 0.1).value)
+    torch.testing.assert_close(total_variation(scale * f) / scale, total_variation(f))
+
+
 # optimality
 
 
