@@ -1,9 +1,13 @@
 """How well and how fast songs are recognised: `uv run benchmarks/recognition.py DATA`, DATA holding music/ and speech/.
 
-Thirty songs, drawn by a fixed seed, are left out of the library; 200 clips a row are cut from the others and 200 from
-those thirty, at random places. Recall@1: the best match is the right song. "at 2 %": and its score is above that of
-all but 2 % of the clips of unknown songs under the same noise. "accepted": as the default threshold has it, the same
-for all rows, with the share of unknown clips that it accepts. `--big` adds 1e8 landmarks, `--tables` picks tables.
+Thirty songs, drawn by a fixed seed, are left out of the library. For each row 200 clips (`--clips`) are cut from the
+other songs and as many from those thirty, at random places. The columns:
+
+- recall@1: the best match is the right song;
+- at 2 %: and its score is above that of all but 2 % of the clips of unknown songs under the same noise;
+- accepted: and its score reaches the default threshold; beside it the share of unknown clips that reach it.
+
+`--tables` picks tables: ours, course, peer, changes, tracks, speed. `--big` times a library of 1e8 landmarks.
 """
 
 import argparse
@@ -17,7 +21,7 @@ import torch
 from torchaudio.functional import add_noise, resample
 
 from tavtorch import Library, fingerprint
-from tavtorch.audio.recognition import COURSE, Peaks, Recipe
+from tavtorch.audio.recognition import COURSE, Peaks, Recipe, setlist
 from tavtorch.audio.recognition.index import Index
 from tavtorch.lab.data.files import read_audio
 
@@ -89,7 +93,7 @@ def row(library, names, songs, known, unknown, recipe=None, **options):
     found, score = ask(library, known, recipe, **options)
     other = ask(library, unknown, recipe, **options)[1]
     right = found == np.array([names[i] for i in songs])
-    limit = np.sort(other)[::-1][len(other) // 50]  # the fifth of 200: four are above
+    limit = np.sort(other)[::-1][len(other) // 50]  # of 200 the fifth: four are above
     return [100 * x.mean() for x in (right, right & (score > limit), right & (score >= 5), other >= 5)]
 
 
@@ -99,12 +103,12 @@ def table(title, cells):
         print(f"{name:26}" + "".join(f"{value:>19}" for value in values), flush=True)
 
 
-def recall(data, recipe, seconds, seed, **options):
+def recall(data, recipe, seconds, seed, count, **options):
     """One row: for each noise recall@1 (at 2 %), and what the default threshold does."""
     library, names, inside, outside, speech = data[recipe]
     generator = torch.Generator().manual_seed(seed)
-    clips, songs, _ = cut(inside, seconds, 200, generator)
-    strangers, _, _ = cut(outside, seconds, 200, generator)
+    clips, songs, _ = cut(inside, seconds, count, generator)
+    strangers, _, _ = cut(outside, seconds, count, generator)
     known, unknown = noisy(clips, speech, generator), noisy(strangers, speech, generator)
     return [row(library, names, songs, known[x], unknown[x], recipe, **options) for x in NOISES]
 
@@ -138,8 +142,8 @@ def changed(wave, change):
     return through(wave, "-af", filters[kind])
 
 
-def changes(data, count=100):
-    """Recall@1 and accepted at 10 s clean under changes of tempo, pitch and both, and coding."""
+def changes(data, count):
+    """Recall@1 and accepted of clean clips of 10 s under changes of tempo, pitch and both, and coding."""
     library, names, inside, _, _ = data[None]
     clips, songs, _ = cut(inside, 10, count, torch.Generator().manual_seed(5))
     truth = np.array([names[i] for i in songs])
@@ -151,6 +155,57 @@ def changes(data, count=100):
         right = np.array([name[0] for name, _ in answers]) == truth
         sure = right & (np.array([score[0] for _, score in answers]) >= 5)
         print(f"{change or 'as it is'!s:26}{100 * right.mean():6.1f} / {100 * sure.mean():.1f}", flush=True)
+
+
+def a_set(songs, strangers, generator, count):
+    """Excerpts of 10 to 45 s that fade into one another within 2 s, every fourth of a stranger: a wave, and the truth.
+
+    The truth is the name (None for a stranger), start and stop in seconds of each excerpt.
+    """
+    wave, truth, fade = torch.zeros(2 * RATE), [], torch.linspace(0, 1, 2 * RATE)
+    for k in range(count):
+        pool = strangers if k % 4 == 0 else songs
+        name = list(pool)[int(torch.randint(len(pool), (), generator=generator))]
+        length = min(len(pool[name]), int(torch.randint(10 * RATE, 45 * RATE, (), generator=generator)))
+        start = int(torch.randint(len(pool[name]) - length + 1, (), generator=generator))
+        part = pool[name][start : start + length]
+        part = 0.1 * part / part.square().mean().sqrt()
+        part[: len(fade)] *= fade
+        part[-len(fade) :] *= fade.flip(0)
+        begin = len(wave) - len(fade)
+        wave[begin:] += part[: len(fade)]
+        wave = torch.cat((wave, part[len(fade) :]))
+        truth.append((None if k % 4 == 0 else name, begin / RATE, len(wave) / RATE))
+    return wave, truth
+
+
+def tracks(data, seed, count):
+    """How many tracks are found in a set, at which times, and how many in the songs that are left out."""
+    library, names, inside, outside, speech = data[None]
+    generator = torch.Generator().manual_seed(seed)
+    wave, truth = a_set(dict(zip(names, inside, strict=True)), dict(enumerate(outside)), generator, count)
+
+    def tracks_of(wave):
+        return setlist(library, lambda start, frames: wave[None, start : start + frames], len(wave), RATE)
+
+    noises = {
+        "clean": 0 * wave,
+        "speech 0 dB": 0.1 * speech.repeat(1 + len(wave) // len(speech))[: len(wave)],
+        "white -3 dB": 0.14 * torch.randn(len(wave), generator=generator),
+    }
+    known = [one for one in truth if one[0]]
+    print(f"\na set of {len(wave) / RATE / 60:.0f} minutes, {len(known)} tracks of the library")
+    for noise, added in noises.items():
+        found = tracks_of(wave + added)
+        pairs = [(t, of) for of in known for t in found if t.name == of[0] and t.start < of[2] and t.stop > of[1]]
+        kept = {of for _, of in pairs}
+        errors = [abs(x) for t, (_, start, stop) in pairs for x in (t.start - start, t.stop - stop)]
+        false = len(found) - len({t for t, _ in pairs})
+        print(
+            f"{noise:20} found {len(kept)}, false {false}, times off by {np.median(errors):.1f} s (median)", flush=True
+        )
+    unknown = torch.cat(outside)
+    print(f"songs left out, {len(unknown) / RATE / 60:.0f} minutes: {len(tracks_of(unknown))} tracks")
 
 
 def least(run, repeats=5):
@@ -225,12 +280,12 @@ def big(songs, rows=10**8):
         marks = [fingerprint(wave[None, None], RATE) for wave in waves]
         answers, times = [], []
         for mark in marks:
-            start = time.perf_counter()
+            begin = time.perf_counter()
             answers.append(library.recognise(mark)[0])
-            times.append(time.perf_counter() - start)
+            times.append(time.perf_counter() - begin)
         right = 100 * np.mean([bool(a) and a[0].name == str(i) for a, i in zip(answers, which, strict=True)])
-        least_, median = 1000 * min(times), 1000 * np.median(times)
-        print(f"5 s {name:8} recall@1 {right:.1f} %, a query takes {median:.0f} ms (median), {least_:.0f} ms (least)")
+        shortest, median = 1000 * min(times), 1000 * np.median(times)
+        print(f"5 s {name:8} recall@1 {right:.1f} %, a query takes {median:.0f} ms (median), {shortest:.0f} ms (least)")
 
 
 def chromaprint(wave):
@@ -240,13 +295,13 @@ def chromaprint(wave):
     return np.frombuffer(subprocess.run(command, input=wave.numpy().tobytes(), capture_output=True).stdout, "<u4")
 
 
-def chromaprints(data, seconds, seed):
+def chromaprints(data, seconds, seed, count):
     """One row of the peer: every clip against every place of every song, by the least mean of differing bits."""
     _, _, inside, outside, speech = data[None]
     stored = [chromaprint(wave) for wave in inside]
     generator = torch.Generator().manual_seed(seed)
-    clips, songs, _ = cut(inside, seconds, 200, generator)
-    strangers, _, _ = cut(outside, seconds, 200, generator)
+    clips, songs, _ = cut(inside, seconds, count, generator)
+    strangers, _, _ = cut(outside, seconds, count, generator)
     known, unknown = noisy(clips, speech, generator), noisy(strangers, speech, generator)
 
     def nearest(wave):
@@ -260,7 +315,7 @@ def chromaprints(data, seconds, seed):
     cells = []
     for noise in NOISES:
         found = [nearest(wave) for wave in known[noise]]
-        limit = sorted(nearest(wave)[1] for wave in unknown[noise])[-1 - 200 // 50]
+        limit = sorted(nearest(wave)[1] for wave in unknown[noise])[-1 - count // 50]
         right = np.array([song == i for (song, _), i in zip(found, songs, strict=True)])
         sure = right & (np.array([score for _, score in found]) > limit)
         cells.append(f"{100 * right.mean():.1f} ({100 * sure.mean():.1f})")
@@ -272,7 +327,8 @@ def main():
     parser.add_argument("data", type=Path)
     parser.add_argument("--big", action="store_true")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--tables", nargs="*", default=["ours", "course", "peer", "changes", "speed"])
+    parser.add_argument("--clips", type=int, default=200)
+    parser.add_argument("--tables", nargs="*", default=["ours", "course", "peer", "changes", "tracks", "speed"])
     arguments = parser.parse_args()
     music, voices = recordings(arguments.data / "music"), recordings(arguments.data / "speech")
     speech = torch.cat([voice / voice.square().mean().sqrt() for voice in voices.values()])
@@ -285,23 +341,27 @@ def main():
         for recipe in ((None, COURSE) if "course" in arguments.tables else (None,))
     }
     if "ours" in arguments.tables:
-        rows = {f"{s} s": recall(data, None, s, arguments.seed) for s in (3, 5, 10, 15)}
+        rows = {f"{s} s": recall(data, None, s, arguments.seed, arguments.clips) for s in (3, 5, 10, 15)}
         table("ours: recall@1 (at 2 %)", {s: [f"{a:.1f} ({b:.1f})" for a, b, _, _ in r] for s, r in rows.items()})
         accepted = {s: [f"{c:.1f} / {d:.1f}" for *_, c, d in r] for s, r in rows.items()}
         table("ours, score at least 5: right and accepted / unknown and accepted", accepted)
     if "course" in arguments.tables:
         asked = {"vote": "count", "tolerance": 0, "neighbours": 5}, {"pitches": (), "tolerance": 0, "neighbours": 5}
         rows = {
-            f"{s} s, by {name}": [f"{a:.1f} ({b:.1f})" for a, b, *_ in recall(data, COURSE, s, arguments.seed, **how)]
+            f"{s} s, by {name}": [
+                f"{a:.1f} ({b:.1f})" for a, b, *_ in recall(data, COURSE, s, arguments.seed, arguments.clips, **how)
+            ]
             for s in (5, 15)
             for name, how in zip(("count", "offset"), asked, strict=True)
         }
         table("the course's recipe: recall@1 (at 2 %)", rows)
     if "peer" in arguments.tables:
-        rows = {f"{s} s": chromaprints(data, s, arguments.seed) for s in (5, 10)}
+        rows = {f"{s} s": chromaprints(data, s, arguments.seed, arguments.clips) for s in (5, 10)}
         table("chromaprint, exhaustive: recall@1 (at 2 %)", rows)
     if "changes" in arguments.tables:
-        changes(data)
+        changes(data, arguments.clips // 2)
+    if "tracks" in arguments.tables:
+        tracks(data, arguments.seed, arguments.clips // 5)
     if "speed" in arguments.tables:
         speed(data, inside)
     if arguments.big:

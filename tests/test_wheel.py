@@ -62,3 +62,8 @@ def test_it_trains_and_separates_elsewhere(unpacked, songs, tmp_path):
     ran = run("tavtorch-evaluate", unpacked, tmp_path, *tiny, *song, *ckpt)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert (tmp_path / "runs/separate/predictions/vocals/accompaniment.wav").is_file()
+
+
+def test_the_command_of_libraries_is_there(unpacked, tmp_path):
+    ran = run("tavtorch-library", unpacked, tmp_path, "list")
+    assert ran.returncode == 1 and "error: url: there is no library at sqlite:///runs/library.sqlite" in ran.stderr

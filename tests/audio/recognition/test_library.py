@@ -367,6 +367,13 @@ def test_postgresql(tmp_path):
         assert len(library) == 1
         with pytest.raises(ValueError, match="is the same recording as"):
             library.add("c", marks(0))
+        other.rename("été 音楽 '🎵'", "a")
+        assert library.add("a", marks(2), file=(2**40, 10**18, "f"), overwrite=True) is True
+        assert one(other, clip(2)).name == "a" and [song.file_size for song in other] == [2**40]
+        with library._store.engine.begin() as connection:  # as a library of format 1 is
+            connection.exec_driver_sql("ALTER TABLE tavtorch_song DROP COLUMN file_digest")
+            connection.exec_driver_sql("UPDATE tavtorch_about SET value = '1' WHERE name = 'format'")
+        assert [song.file_digest for song in Library(url)] == [None]
     finally:
         server.cleanup()
 

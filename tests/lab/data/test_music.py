@@ -100,7 +100,8 @@ def test_scores_do_not_depend_on_earlier_runs(folder, tmp_path):
 def test_songs_of_two_albums_are_both_scored(tmp_path):
     for i in range(2):
         write_noise(tmp_path / f"album{i}/01.wav", i)
-    Music(library := Library("sqlite://"), root=str(tmp_path), noises={"clean": {}}, unknown=0, clips=1).setup("test")
+    library, root = Library("sqlite://"), str(tmp_path)
+    Music(library, root=root, speech=root, noises={"clean": {}}, unknown=0, clips=1).setup("test")
     assert sorted(song.name for song in library) == ["album0/01", "album1/01"]
 
 
