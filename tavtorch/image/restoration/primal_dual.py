@@ -131,7 +131,7 @@ def _gap(problem: Problem, u: Tensor, p: Tensor, sigma: Tensor) -> Tensor:
 def _certified(problem: Problem, u: Tensor, p: Tensor, sigma: Tensor) -> Tensor:
     """The gap in double precision, at the value that is returned: as its type rounds it where its frame is left."""
     u, p = _half_step(problem, u, p, sigma)
-    exact = Problem(*(part.double() if isinstance(part, Tensor) else part for part in problem))
+    exact = Problem._make(part.double() if isinstance(part, Tensor) else part for part in problem)
     back = u.double()
     if problem.frame is not None:
         back = torch.where(u == problem.f, back, problem.frame.rounded(u))
