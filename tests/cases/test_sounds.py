@@ -1,5 +1,6 @@
 """Kinds of recordings that were read wrongly once, a line each: how the file is made, and what it holds."""
 
+import os
 import struct
 
 import av
@@ -407,6 +408,14 @@ def test_samples_are_rounded_to_the_nearest_integer(tmp_path, suffix, subtype):
     wave = torch.tensor([[0.4, 0.6, -0.4, -0.6, 5.0, -5.3]]) / scale
     write_audio(tmp_path / f"a.{suffix}", wave, RATE, subtype=subtype)
     assert (read_audio(tmp_path / f"a.{suffix}")[0] * scale).tolist() == [[0, 1, 0, -1, 5, -5]]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names are bytes on POSIX alone")
+@pytest.mark.parametrize("suffix", ["wav", "flac", "mp3"])
+def test_names_that_are_no_utf8(tmp_path, suffix):
+    path = tmp_path / os.fsdecode(b"caf\xe9." + suffix.encode())
+    write_audio(path, torch.from_numpy(WAVE.T), RATE)
+    assert read_audio(path)[0].shape == (2, FRAMES) and sound_about(path).suffix == f".{suffix}"
 
 
 def test_every_suffix_of_a_case_is_found():

@@ -1,6 +1,5 @@
 """Recordings in, whole or in excerpts, and how they are stored."""
 
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -16,7 +15,7 @@ from tavtorch.audio.check import finite
 from tavtorch.lab.data import compressed
 from tavtorch.lab.data.sound_headers import missing, promised
 from tavtorch.lab.data.sound_parts import Window, parts
-from tavtorch.lab.data.sound_writer import WRITABLE
+from tavtorch.lab.data.sound_writer import WRITABLE, native
 
 AUDIO = (*WRITABLE, ".mp2", ".m4a", ".aac", ".wma", ".mp4", ".m4v", ".mov", ".webm", ".mkv", ".mka")
 _LIBSNDFILE = (b"RIFF", b"RIFX", b"RF64", b"FORM", b".snd", b"caff", b"riff", b"fLaC", b"OggS")  # beginnings of files
@@ -132,7 +131,7 @@ def _by_libsndfile(path: Path) -> Iterator[list[soundfile.SoundFile]]:
                 places = [(opened.enter_context(path.open("rb")), part) for part in parts(path, "ogg")]
                 files = [soundfile.SoundFile(cast(Any, Window(file, part.start, part.stop))) for file, part in places]
             else:
-                files = [soundfile.SoundFile(os.fsencode(path) if os.name == "posix" else path)]  # of any bytes
+                files = [soundfile.SoundFile(cast(Any, native(path)))]
         except (soundfile.LibsndfileError, UnicodeDecodeError):
             if missing(path):  # libsndfile opens no CAF that is cut, and ffmpeg would not tell
                 raise ValueError(f"{path}: the recording is cut short. Copy it again from its source.") from None

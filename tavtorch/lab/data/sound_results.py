@@ -44,7 +44,8 @@ def form_of_result(
     The result is float32 in a WAV if the source is no file, or one that `write_audio` does not write, such as MP4, or
     has an encoding for speech, such as µ-law. It is too, and the log says so, where the format of the source cannot
     hold the result's rate or channels, or has integers and the result exceeds [-1, 1]; in WAV, AIFF, CAF, AU and W64
-    the encoding alone changes.
+    the encoding alone changes. MP3, Vorbis and Opus are coded anew, at their best quality: stems add up to the song but
+    for the noise of the coders, which the suffix `.wav` avoids.
 
     Args:
         path: of the result, for messages.

@@ -1,6 +1,7 @@
 """Recordings out: each written whole, in the format, depth and rate asked for, with its tags."""
 
 import io
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,7 @@ def write_audio(
         form["format"] = "RF64"
     if path.suffix.lower() in _PLAIN:
         with whole(path) as part:
-            _encode(path, part, frames, others, form, tags or {})
+            _encode(path, native(part), frames, others, form, tags or {})
             if part.stat().st_size < frames.size * _bytes(form["subtype"]):
                 raise OSError(f"{path}: no space left for {frames.shape[1]} frames.")
         return
@@ -72,6 +73,11 @@ def write_audio(
     _encode(path, memory, frames, others, form, tags or {})
     with whole(path) as part:
         part.write_bytes(memory.getbuffer())
+
+
+def native(path: Path) -> Path | bytes:
+    """A path for `SoundFile`, which would refuse names that are no UTF-8."""
+    return os.fsencode(path) if os.name == "posix" else path
 
 
 def container(suffix: str) -> str:
@@ -89,9 +95,9 @@ def encodings(suffix: str) -> tuple[str, ...]:
 
 def refusal(suffix: str, subtype: str, channels: int, sample_rate: int) -> str:
     """Why a format cannot hold a number of channels or a rate; empty if it can."""
-    form = {"samplerate": sample_rate, "channels": channels, "subtype": subtype, "format": container(suffix)}
+    form: dict[str, Any] = {"samplerate": sample_rate, "channels": channels, "subtype": subtype}
     try:
-        with soundfile.SoundFile(io.BytesIO(), "w", **form):
+        with soundfile.SoundFile(io.BytesIO(), "w", format=container(suffix), **form):
             return ""
     except (soundfile.LibsndfileError, ValueError):
         return f"{suffix} does not hold {channels} channels at {sample_rate} Hz in {subtype}"
