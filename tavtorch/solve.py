@@ -22,8 +22,8 @@ ROUNDS = 3
 """How often conjugate gradients begin again at most, where rounding has parted the recursion from the true residual."""
 
 UNSETTLED = (
-    "The gradient of this fixed point does not converge, and what was found would be wrong. Usually the solution has "
-    "not converged either: lower its tolerance, give it more steps, or solve in float64."
+    "The gradient of a fixed point does not converge for some items, and is NaN there. Usually the solution has not "
+    "converged either: lower its tolerance, give it more steps, or solve in float64."
 )
 
 State = tuple[Tensor, ...]
@@ -113,23 +113,28 @@ def iterate(
     stop = stop or Stop()
     torch.empty(THROWN_AWAY, dtype=torch.uint8)
 
-    def measured(state: State) -> Tensor:
-        error = gap(*state)
-        done = error <= stop.tol
-        return error if certify is None or holds(~done) else torch.where(done, certify(*state), error)
+    def look(state: State, error: Tensor, done: Tensor) -> tuple[Tensor, Tensor, bool]:
+        """The gaps, which items are done, and whether all are."""
+        found = gap(*state)
+        fresh = (found <= stop.tol) & ~done
+        if certify is not None:
+            if holds(~fresh):
+                return torch.where(done, error, found), done, False
+            found = torch.where(fresh, certify(*state), found)
+        error = torch.where(done, error, found)
+        return error, error <= stop.tol, holds(error <= stop.tol)
 
-    error = measured(state)
-    done = error <= stop.tol
+    nothing = torch.zeros(len(state[0]), dtype=torch.bool, device=state[0].device)
+    error, done, finished = look(state, nothing.to(state[0].dtype), nothing)
     kept, iterations, k = state, torch.zeros_like(done, dtype=torch.int64), 0
-    while k < stop.max_iter and not holds(done):
+    while k < stop.max_iter and not finished:
         steps = range(k, min(k + stop.every, stop.max_iter))
         for i in steps:
             state = step(i, *state)
         k = steps.stop
         kept = tuple(torch.where(_over(done, new), old, new) for old, new in zip(kept, state, strict=True))
-        error = torch.where(done, error, measured(state))
         iterations = torch.where(done, iterations, k)
-        done = error <= stop.tol
+        error, done, finished = look(state, error, done)
     return Solution(kept, iterations, error, done)
 
 
@@ -148,13 +153,11 @@ def implicit(
         step: `T(·, θ)`, a contraction near `value`; θ is whatever differentiable tensors it closes over.
         value: the fixed point, batch first; items must not mix in `step`.
         stop: for the adjoint loop; `gap` is `|g + Jᵀw - w| / |g|`. Default: `Stop(tol=1e-6)`, as far as float32 goes.
-        worst: a gap that is above it at the end is an error; infinity takes what a few steps give.
+        worst: where the gap is above it at the end the derivative is NaN, and the log says what to do; infinity takes
+            what a few steps give.
 
     Returns:
         `value`, unchanged to the bit, with that derivative, in reverse and in forward mode. First derivatives only.
-
-    Raises:
-        RuntimeError: in the backward pass, where the adjoint loop does not converge.
 
     Source: Krantz & Parks, "The Implicit Function Theorem", 2002, doi:10.1007/978-1-4612-0059-8; in learning: Bai,
     Kolter & Koltun, "Deep equilibrium models", NeurIPS 2019, arXiv:1909.01377.
@@ -177,9 +180,10 @@ def implicit(
         """`w = g + apply(w)`."""
         scale = _norm(g).clamp(min=torch.finfo(g.dtype).tiny)
         found = iterate(lambda k, w: (g + apply(w),), (g,), lambda w: _norm(g + apply(w) - w) / scale, stop)
-        if not holds(found.gap <= max(worst, stop.tol)):
-            raise RuntimeError(UNSETTLED)
-        return found.value[0]
+        settled = found.gap <= max(worst, stop.tol)
+        if not holds(settled):
+            log.warning(UNSETTLED)
+        return torch.where(_over(settled, g), found.value[0], torch.nan)
 
     def pull(g: Tensor) -> Tensor:
         return fixed_point(lambda w: pull_once(w)[0], g)

@@ -57,7 +57,7 @@ def nmf(
     gradient is as exact as the gap is small. Entries that are 0 or converge to 0 are held fixed. If the components can
     be mixed, that is if an R other than a permutation gives `W R >= 0` and `R⁻¹ H >= 0`, only functions that such an R
     leaves unchanged, such as `W H`, have a gradient; zeros in W and H rule such an R out. Where the gradient does not
-    converge, as in float32 for β = 0 where the gap is large, it is an error. First derivatives only.
+    converge, as in float32 for β = 0 where the gap is large, it is NaN. First derivatives only.
 
     Args:
         sonogram: magnitudes or powers `(..., f, t)`, >= 0 (not decibels); each matrix is factorised by itself.
