@@ -56,11 +56,18 @@ class StopTogether(L.Callback):
     """A signal that stops the first process of a run stops the processes that it started."""
 
     def on_train_start(self, trainer: L.Trainer, task: L.LightningModule) -> None:
-        """Take the signals back from Lightning, which ends with exit code 0, and not before the end of an epoch."""
+        self._take_signals()
+
+    def on_test_start(self, trainer: L.Trainer, task: L.LightningModule) -> None:
+        self._take_signals()
+
+    def on_predict_start(self, trainer: L.Trainer, task: L.LightningModule) -> None:
+        self._take_signals()
+
+    def _take_signals(self) -> None:
+        """Take them back from Lightning, which ends with exit code 0, or goes on as if nothing had been."""
         if "SLURM_JOB_ID" not in os.environ:  # where Lightning asks for another turn
             end_in_order()
-
-    on_test_start = on_predict_start = on_train_start
 
     def on_exception(self, trainer: L.Trainer, task: L.LightningModule, exception: BaseException) -> None:
         launcher = trainer.strategy.launcher
@@ -77,13 +84,17 @@ class Progress(TQDMProgressBar):
         if not sys.stdout.isatty():
             self.disable()
 
-    def on_test_batch_end(self, trainer: L.Trainer, task: L.LightningModule, *args: Any, **more: Any) -> None:
-        super().on_test_batch_end(trainer, task, *args, **more)
-        self._say(trainer, args[2] + 1, sum(trainer.num_test_batches))
+    def on_test_batch_end(
+        self, trainer: L.Trainer, task: L.LightningModule, output: Any, batch: Any, index: int, loader: int = 0
+    ) -> None:
+        super().on_test_batch_end(trainer, task, output, batch, index, loader)
+        self._say(trainer, index + 1, sum(trainer.num_test_batches))
 
-    def on_predict_batch_end(self, trainer: L.Trainer, task: L.LightningModule, *args: Any, **more: Any) -> None:
-        super().on_predict_batch_end(trainer, task, *args, **more)
-        self._say(trainer, args[2] + 1, sum(trainer.num_predict_batches))
+    def on_predict_batch_end(
+        self, trainer: L.Trainer, task: L.LightningModule, output: Any, batch: Any, index: int, loader: int = 0
+    ) -> None:
+        super().on_predict_batch_end(trainer, task, output, batch, index, loader)
+        self._say(trainer, index + 1, sum(trainer.num_predict_batches))
 
     def _say(self, trainer: L.Trainer, done: int, count: float, *, of: str = "batches", more: str = "") -> None:
         silent = self.is_enabled or not trainer.is_global_zero or done == count

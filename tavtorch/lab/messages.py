@@ -5,7 +5,7 @@ import re
 from collections.abc import Collection
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, InstantiationException, MissingConfigException, OverrideParseException
@@ -106,7 +106,7 @@ def _original(path: str, config: DictConfig) -> str:
     for i, key in enumerate(keys):
         parent: Any = OmegaConf.select(config, ".".join(keys[:i])) if i else config
         if OmegaConf.is_interpolation(parent, key):
-            reference = OmegaConf.to_container(parent, resolve=False)[key]
+            reference = cast(dict[str, str], OmegaConf.to_container(parent, resolve=False))[key]
             return ".".join([reference[2:-1], *keys[i + 1 :]])
     return path
 
