@@ -70,5 +70,6 @@ def _pose(f: Tensor, weight: Tensor, coupling: Coupling) -> tuple[Problem, Tenso
     low, high = image.amin((-2, -1), keepdim=True), image.amax((-2, -1), keepdim=True)
     slope = weight.detach().amax((-2, -1), keepdim=True) / (high - low).amax(1, keepdim=True)
     step = 8 * torch.where((slope > 0) & slope.isfinite(), slope, 1)  # within 1.3 of the best for λ from 0.3 to 4
+    low, high = torch.where(constant, 0, low), torch.where(constant, 0, high)
     problem = Problem(f, weight, torch.ones_like(step), low, high, step, step, coupling, absolute=True)
     return problem, torch.where(constant, 0, image), torch.where(constant[..., None], still, 0)
