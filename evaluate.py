@@ -48,7 +48,7 @@ CONFIGS = str(Path(__file__).resolve().parent / "configs")
 def main(config: DictConfig) -> None:
     ckpt = weights(config, Path(__file__).with_name("train.py"))
     if config.run == "predict":
-        config.settings = settings_of(config, ckpt)
+        config.callbacks.write.settings = settings_of(config, ckpt)
     trainer, task, data = assemble(config)
     if config.run == "predict":
         trainer.predict(task, data, ckpt_path=ckpt, weights_only=True, return_predictions=False)

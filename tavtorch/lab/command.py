@@ -49,6 +49,7 @@ def words(script: str, typed: Sequence[str]) -> list[str]:
     ['data=stems', "data.root='my songs'"]
     """
     several = bool({"-m", "--multirun"} & set(typed))
+    typed = ["-m"] * several + [word for word in typed if word not in ("-m", "--multirun")]  # which Hydra wants first
     found, files = [], list[str]()
     for before, word in zip(("", *typed), typed, strict=False):
         key, equals, value = word.partition("=")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tavtorch.lab.task import Task
 
 log = logging.getLogger(__name__)
-_EVALUATE_ONLY = ("run", "overwrite", "strict", "train_for", "settings", "callbacks", "media")  # unknown to train.py
+_EVALUATE_ONLY = ("run", "overwrite", "strict", "train_for", "callbacks", "media")  # unknown to train.py
 
 
 def assemble(config: DictConfig) -> "tuple[L.Trainer, Task, L.LightningDataModule]":

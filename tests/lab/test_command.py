@@ -45,7 +45,7 @@ def test_a_name_is_taken_as_it_stands(name, tmp_path, monkeypatch):
     (tmp_path / name).touch()
     assert read_by_hydra([f"a={quoted(name)}"]) == {"a": name}
     for more in ([], ["-m"]):
-        setting = words("evaluate", [f"data.root={name}", *more])[:1]
+        setting = words("evaluate", [f"data.root={name}", *more])[-1:]
         assert read_by_hydra(setting) == {"data.root": name}
         assert words("evaluate", setting) == setting  # a second time nothing changes
     files = words("evaluate", ["task=rof", f"files={name}"])
@@ -64,6 +64,7 @@ def test_what_is_no_path_is_left_to_hydra(word):
 def test_several_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert words("evaluate", ["-m", "ckpt=a b.ckpt,c.ckpt"]) == ["-m", "ckpt='a b.ckpt','c.ckpt'"]
+    assert words("evaluate", ["task=rof", "-m", "seed=1,2"]) == ["-m", "task=rof", "seed=1,2"]
     assert words("evaluate", ["-m", "ckpt=glob(*)"]) == ["-m", "ckpt=glob(*)"]
 
 
