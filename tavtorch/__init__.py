@@ -26,9 +26,11 @@ from tavtorch.image.grid import (
 
 # Restoration: noise away, holes filled smoothly or with edges.
 from tavtorch.image.restoration import (
+    RidgeModel as RidgeModel,
     hole_from_color as hole_from_color,
     inpaint_harmonic as inpaint_harmonic,
     inpaint_tv as inpaint_tv,
+    ridge as ridge,
     rof as rof,
     sure_weight as sure_weight,
     tikhonov as tikhonov,

@@ -21,6 +21,8 @@ PUBLIC = {  # how the design promises that each is called: a signature that take
         "tikhonov(image, weight)",
         "total_variation(image)",
         "rof(image, weight, coupling='joint', stop=stop)",
+        "ridge(image, sigma, model=None, stop=stop)",
+        "RidgeModel()",
         "inpaint_tv(image, hole, 0.0, stop=stop)",
         "hole_from_color(image, color, tolerance)",
         "inpaint_patches(image, hole, method='multiscale', size=7, generator=None, stop=stop)",

@@ -19,6 +19,7 @@ from tavtorch.audio import recognition, separation
 from tavtorch.image import contours, patches, restoration, splitting
 
 EXACT = Stop(tol=1e-14, max_iter=40000, every=20)
+CLOSE = Stop(tol=1e-11, max_iter=2000, every=10)
 LINEAR = Stop(tol=1e-13, max_iter=500, every=1)
 
 
@@ -125,6 +126,11 @@ CASES = {  # of one tensor each, beside the weights that the tests of each op lo
         lambda: torch.tensor([0.1, 0.2]).double(),
     ),
     "rof, huber": (tight(tavtorch.rof, weight=0.15, huber=0.05), picture),
+    "ridge": (tight(tavtorch.ridge, stop=CLOSE, sigma=0.2), picture),
+    "ridge, sigma": (
+        lambda sigma: tavtorch.ridge(same(picture), sigma, stop=CLOSE).value,
+        lambda: torch.tensor([0.1, 0.2]).double(),
+    ),
     "inpaint_tv": (lambda image: tavtorch.inpaint_tv(image, hole(len(image)), 0.1, stop=EXACT), picture),
     "inpaint_tv, exact": (lambda image: tavtorch.inpaint_tv(image, hole(len(image)), stop=EXACT), picture),
     "inpaint_harmonic": (lambda image: tavtorch.inpaint_harmonic(image, hole(len(image)), stop=LINEAR), picture),
@@ -182,7 +188,7 @@ TOLERANCE = {
 RANDOM = {"inpaint_patches", "nmf"}  # draws numbers: vmap refuses it
 FIRST_ONLY = {
     "rof", "rof, weight", "rof, huber", "inpaint_tv", "inpaint_tv, exact", "split_rof", "split_hilbert", "split_l1",
-    "split_meyer", "gvf_force", "ggvf_force", "evolve", "segment", "nmf",
+    "split_meyer", "ridge", "ridge, sigma", "gvf_force", "ggvf_force", "evolve", "segment", "nmf",
 }  # fmt: skip
 ONLY_ALONE = {"UNet", *RANDOM}  # vmap is an error of PyTorch's own
 

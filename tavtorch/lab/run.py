@@ -70,6 +70,8 @@ def checkpoint(config: DictConfig) -> str | None:
 def weights(config: DictConfig, script: Path) -> str | None:
     """Path of the checkpoint that is scored: `ckpt`, or else the best one of a training with the same name.
 
+    None is the path where there is no network, or where it comes with weights and has not been trained here.
+
     Args:
         script: train.py, which is run first if there is none and `train_for` is set.
     """
@@ -85,6 +87,9 @@ def weights(config: DictConfig, script: Path) -> str | None:
             unscored = "+trainer.limit_test_batches=0"  # that comes next
             run_child([sys.executable, str(script), *_for_training(config), *here, unscored])
             unfinished.unlink()
+        if not own.is_file() and hasattr(get_object(config.task.op._target_), "pretrained"):
+            config.task.op._target_ += ".pretrained"  # with the weights that come with the package
+            return None
         if not own.is_file():
             training = shlex.join(["python", "train.py", *_for_training(config)])
             raise UntrainedError(

@@ -37,7 +37,8 @@ class Task(L.LightningModule):
             `inference(model=op, **inputs)`.
         loss: `loss(output, truth)`, one number per item, `(b,)`.
         score: `score(output, batch)`, a dictionary of such numbers; every item becomes a row of `rows`.
-        show: `show(output, batch)`, the panels of an item on the page, for a batch of one.
+        show: `show(output, batch)`, the panels of an item on the page, for a batch of one; if it takes a `model` too,
+            that is the op.
         save: `save(path, output, batch)` writes a result, for a batch of one, and returns the file or folder, or None
             if the result is elsewhere, as in a database; `path` has no suffix yet.
         average: of a score over the items that have it.
@@ -65,6 +66,8 @@ class Task(L.LightningModule):
         self.op = as_tuples(op)
         for name, part in {"op": self.op, "score": score, "show": show, "save": save}.items():
             check_settings(part, f"task.{name}")
+        if show is not None and isinstance(self.op, nn.Module) and takes(show, "model"):
+            show = partial(show, model=self.op)
         self.inference, self.loss, self.score, self.show, self.save = inference, loss, score, show, save
         self.average, self.optimizer, self.scheduler, self.seed = average, optimizer, scheduler, seed
         self.rows: list[Row] = []

@@ -7,6 +7,8 @@ noise.
 from tavtorch.image.restoration.harmonic import inpaint_harmonic as inpaint_harmonic
 from tavtorch.image.restoration.inpaint_tv import hole_from_color as hole_from_color
 from tavtorch.image.restoration.inpaint_tv import inpaint_tv as inpaint_tv
+from tavtorch.image.restoration.ridge import RidgeModel as RidgeModel
+from tavtorch.image.restoration.ridge import ridge as ridge
 from tavtorch.image.restoration.rof import rof as rof
 from tavtorch.image.restoration.rof import total_variation as total_variation
 from tavtorch.image.restoration.tikhonov import tikhonov as tikhonov

@@ -1,0 +1,86 @@
+"""How good and how fast the learned regulariser is, and where its weights come from.
+
+python train.py task=ridge trainer.max_time=00:01:00:00     trains it, an hour at most
+uv run benchmarks/ridge.py weights runs/ridge/checkpoints/best.ckpt
+                                                            makes these weights those of the package
+uv run benchmarks/ridge.py speed                            time and certificates at 512²
+uv run benchmarks/ridge.py scores IMAGES [EVERY]            on every, or every EVERYth, PNG of IMAGES/{set12,bsd68}
+"""
+
+import sys
+import time
+from pathlib import Path
+
+import torch
+from skimage import data
+from skimage.io import imread
+
+from tavtorch import RidgeModel, Stop, ridge, rof
+from tavtorch.image.restoration.ridge import WEIGHTS
+
+RATIOS = 0.5, 0.6, 0.7, 0.8, 0.88, 1.0, 1.15  # weights of rof over σ
+
+
+def noisy(clean, sigma, seed=0):
+    return clean + sigma * torch.randn(clean.shape, generator=torch.Generator().manual_seed(seed))
+
+
+def psnr(u, clean):
+    return -10 * (u.clamp(0, 1) - clean).square().mean().log10().item()
+
+
+def weights(checkpoint):
+    from tavtorch.lab.checkpoints import read
+
+    state = read(Path(checkpoint))
+    settings = {key: value for key, value in state["made_by"].items() if key != "_target_"}
+    model = RidgeModel(**settings)
+    model.load_state_dict({name.removeprefix("op."): value for name, value in state["state_dict"].items()})
+    model.save(WEIGHTS)
+    print(f"{WEIGHTS}: {WEIGHTS.stat().st_size} bytes, {sum(part.numel() for part in model.parameters())} weights")
+
+
+def speed():
+    clean = torch.from_numpy(data.camera()).float()[None, None] / 255
+    for level in (15, 25, 50):
+        f = noisy(clean, level / 255)
+        ridge(f, level / 255)
+        for tol in (2e-3, 1e-3):
+            spent = []
+            for _ in range(3):
+                start = time.process_time()
+                found = ridge(f, level / 255, stop=Stop(tol, 500, 1))
+                spent.append(time.process_time() - start)
+            print(f"512² σ {level} to {tol:.0e}: {found.iterations.item()} steps, {min(spent):.2f} s", flush=True)
+
+
+def scores(folder, every=1):
+    for name in ("set12", "bsd68"):
+        files = sorted((Path(folder) / name).glob("*.png"))[::every]
+        images = [torch.from_numpy(imread(file)).float()[None, None] / 255 for file in files]
+        for level in (15, 25, 50):
+            sigma, rows, steps, away = level / 255, [], [], []
+            for i, clean in enumerate(images):
+                f = noisy(clean, sigma, i)
+                found = ridge(f, sigma)
+                rows.append([psnr(found.value, clean), psnr(ridge(f).value, clean), oracle(f, sigma, clean)])
+                steps.append(found.iterations.item())
+                away.append(255 * found.gap.item())
+            known, unknown, total_variation = torch.tensor(rows).mean(0).tolist()
+            print(
+                f"{name} σ {level}: {known:.2f} dB, σ unknown {unknown:.2f}, rof with the oracle's weight "
+                f"{total_variation:.2f}; {sum(steps) / len(steps):.0f} steps, within {max(away):.2f} grey levels",
+                flush=True,
+            )
+
+
+def oracle(f, sigma, clean):
+    return max(psnr(rof(f, ratio * sigma).value, clean) for ratio in RATIOS)
+
+
+if __name__ == "__main__":
+    command, *arguments = sys.argv[1:]
+    if command == "scores":
+        scores(arguments[0], *map(int, arguments[1:]))
+    else:
+        {"weights": weights, "speed": speed}[command](*arguments)
