@@ -13,14 +13,19 @@ def check_wave(wave: Tensor, sample_rate: int | float) -> None:
     """Raise a ValueError unless `wave` is a finite, non-empty batch `(b, c, t)` of floats at a whole rate in Hz."""
     if wave.dim() != 3 or wave.numel() == 0:
         raise ValueError(f"wave: expected a batch (b, c, t) with samples in it, got shape {tuple(wave.shape)}.")
+    check_samples(wave)
+    if not finite(wave):
+        raise ValueError("wave: some samples are NaN or infinite; clean the recording first.")
+    check_rate(sample_rate)
+
+
+def check_samples(wave: Tensor) -> None:
+    """Raise a ValueError unless samples are float32 or float64."""
     if wave.dtype not in (torch.float32, torch.float64):
         remedy = "call wave.float()"
         if not wave.is_floating_point():
             remedy += " and divide by the full scale, 32768 for 16-bit integers"
         raise ValueError(f"wave: expected float32 or float64 samples in [-1, 1], got {wave.dtype}; {remedy}.")
-    if not finite(wave):
-        raise ValueError("wave: some samples are NaN or infinite; clean the recording first.")
-    check_rate(sample_rate)
 
 
 def finite(wave: Tensor) -> bool:

@@ -4,6 +4,8 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
+from tavtorch.audio.check import check_samples
+
 
 def spectrum(wave: Float[Tensor, "*b t"], *, n_fft: int = 1024, hop: int = 256) -> Complex[Tensor, "*b f frames"]:
     """Short-time Fourier transform with a periodic Hann window.
@@ -27,6 +29,7 @@ def spectrum(wave: Float[Tensor, "*b t"], *, n_fft: int = 1024, hop: int = 256) 
     """
     if wave.numel() == 0:
         raise ValueError(f"wave: expected at least one sample, got shape {tuple(wave.shape)}; skip empty recordings.")
+    check_samples(wave)
     if not 1 <= hop <= n_fft // 2:
         raise ValueError(f"hop: expected 1 to n_fft // 2 = {n_fft // 2} samples, got {hop}; n_fft // 4 is usual.")
     window = torch.hann_window(n_fft, dtype=wave.dtype, device=wave.device)

@@ -54,6 +54,9 @@ def sample(image: Float[Tensor, "b c h w"], points: Float[Tensor, "b n 2"]) -> F
     >>> sample(torch.tensor([[[[0.0, 1.0], [2.0, 3.0]]]]), torch.tensor([[[0.5, 0.5], [1.0, 0.0]]]))[0, :, 0]
     tensor([1.5000, 1.0000])
     """
+    if image.dim() != 4 or points.dim() != 3 or image.dtype != points.dtype or not image.is_floating_point():
+        got = f"{image.dtype} {tuple(image.shape)} and {points.dtype} {tuple(points.shape)}"
+        raise ValueError(f"image, points: expected (b, c, h, w) and (b, n, 2) of one floating-point type, got {got}.")
     if forward_ad._current_level >= 0:  # grid_sample has no forward-mode derivative
         return _sample_by_gathering(image, points)
     h, w = image.shape[-2:]

@@ -208,10 +208,10 @@ def _two(name: str, value: Any) -> tuple[Any, Any]:
 
 
 def _check_hpss(magnitude: Tensor, kernel: tuple[int, int], power: float, margin: tuple[float, float]) -> None:
-    if magnitude.dim() < 2 or magnitude.numel() == 0 or not magnitude.is_floating_point():
+    if magnitude.dim() < 2 or magnitude.numel() == 0 or magnitude.dtype not in (torch.float32, torch.float64):
         raise ValueError(
-            f"spectrum: expected (..., f, t) with frames in it, float or complex, got {magnitude.dtype} of shape "
-            f"{tuple(magnitude.shape)}; leave out empty batches."
+            "spectrum: expected (..., f, t) with frames in it, float32 or float64 or complex of these, got "
+            f"{magnitude.dtype} of shape {tuple(magnitude.shape)}; leave out empty batches, and call .float()."
         )
     if not holds(magnitude.isfinite()):
         raise ValueError("spectrum: some values are NaN or infinite; clean the recording first.")

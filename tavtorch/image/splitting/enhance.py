@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from tavtorch.image.check import check_image
+from tavtorch.image.check import check_image, full_precision
 from tavtorch.image.splitting.split import Split
 
 TILE = 256
@@ -41,10 +41,11 @@ def enhance(
 
 
 def median(image: Float[Tensor, "b c h w"], *, size: int = 3) -> Float[Tensor, "b c h w"]:
-    """Median of `size × size` pixels, channel by channel; beyond its borders the image is mirrored."""
+    """Median of `size × size` pixels, channel by channel; outside of the image the nearest border pixel goes on."""
     from kornia.filters import median_blur
 
-    return median_blur(image, size)
+    rim = size // 2
+    return median_blur(F.pad(image, [rim] * 4, mode="replicate"), size)[..., rim:-rim, rim:-rim]
 
 
 def shrink(image: Float[Tensor, "b c h w"], *, threshold: float, size: int = 8) -> Float[Tensor, "b c h w"]:
@@ -60,9 +61,11 @@ def shrink(image: Float[Tensor, "b c h w"], *, threshold: float, size: int = 8) 
 
     Source: Yu & Sapiro, "DCT image denoising", IPOL 1, 2011, doi:10.5201/ipol.2011.ys-dct.
     """
+    check_image(image)
     if not threshold >= 0:
         raise ValueError(f"threshold: expected a number >= 0, some multiple of the noise's σ, got {threshold}.")
-    waves, rim = _cosines(size, image), 2 * (size - 1)
+    full = full_precision(image)
+    waves, rim = _cosines(size, full), 2 * (size - 1)
     h, w = image.shape[-2:]
 
     def shrunk(planes: Tensor) -> Tensor:
@@ -73,8 +76,8 @@ def shrink(image: Float[Tensor, "b c h w"], *, threshold: float, size: int = 8) 
         ]
         return torch.cat([torch.cat(row, -1) for row in rows], -2)
 
-    planes = image.flatten(0, 1)[:, None].split(max(1, TILE**2 // (h * w)))
-    return torch.cat([shrunk(some) for some in planes]).reshape(image.shape)
+    planes = full.flatten(0, 1)[:, None].split(max(1, TILE**2 // (h * w)))
+    return torch.cat([shrunk(some) for some in planes]).reshape(image.shape).to(image.dtype)
 
 
 def _shrunk(padded: Tensor, waves: Tensor, threshold: float) -> Tensor:
