@@ -4,8 +4,10 @@ from pathlib import Path
 import pytest
 import torch
 from hydra.errors import InstantiationException
+from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
+import tavtorch
 from tavtorch.lab.run import UntrainedError, checkpoint, weights
 from tavtorch.lab.script import without_traceback
 from tavtorch.lab.signals import Stopped
@@ -99,6 +101,16 @@ def test_a_network_finds_the_weights_of_its_name(tmp_path):
     assert weights(network(out=str(tmp_path)), Path("train.py")) == own
     other = saved(tmp_path / "other.ckpt")
     assert weights(network(out=str(tmp_path), ckpt=other), Path("train.py")) == other
+
+
+def test_a_network_of_the_package_has_its_weights_until_it_is_trained_here(tmp_path):
+    op = {"_target_": "tavtorch.RidgeModel", "rho": 0.95}
+    untrained, trained = (config(name="mine", task={"op": op}, train_for=None, out=str(tmp_path)) for _ in range(2))
+    assert weights(untrained, Path("train.py")) is None
+    assert torch.equal(instantiate(untrained.task.op).slopes, tavtorch.RidgeModel.pretrained().slopes)
+    (tmp_path / "checkpoints").mkdir()
+    own = saved(tmp_path / "checkpoints/best.ckpt")
+    assert weights(trained, Path("train.py")) == own and trained.task.op == op
 
 
 def test_a_function_has_no_weights(tmp_path):

@@ -271,6 +271,13 @@ def test_settings_that_it_takes():
     assert task.op.keywords["margin"] == (2, 1)
 
 
+def test_panels_that_take_a_model_are_given_the_network():
+    network = Scale()
+    given = Task(network, show=lambda output, batch, model: [model]).show(None, {})
+    assert given == [network]
+    assert Task(double, show=lambda output, batch, model=None: [model]).show(None, {}) == [None]
+
+
 # errors
 
 

@@ -87,7 +87,8 @@ def bundled(name: str) -> Float[Tensor, "c h w"]:
 
     try:
         given = getattr(skimage.data, name)()
-        pixels = np.atleast_3d(given[0] if isinstance(given, tuple) else given).astype(np.float32)  # or left
+        one = given[0] if isinstance(given, tuple) else given  # the left one of a stereo pair
+        pixels = np.atleast_3d(one).astype(np.float32)
     except Exception as error:  # no such function, one that is no picture, or one that would have to be downloaded
         raise ValueError(f"data.names: no picture {name!r} comes with scikit-image; camera and coffee do.") from error
     return torch.from_numpy(pixels / (255 if pixels.max() > 1 else 1)).movedim(-1, 0)[:3]
