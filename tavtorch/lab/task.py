@@ -55,7 +55,7 @@ class Task(L.LightningModule):
         inference: Callable[..., Any] | None = None,
         loss: Callable[[Any, Any], Tensor] | None = None,
         score: Callable[[Any, Batch], dict[str, Tensor]] | None = None,
-        show: Callable[[Any, Batch], list[Panel]] | None = None,
+        show: Callable[..., list[Panel]] | None = None,
         save: Callable[[Path, Any, Batch], Path | None] | None = None,
         average: Callable[[Any], Any] = np.median,
         optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer] | None = None,

@@ -10,7 +10,7 @@ penalty, so that each of the four mirrored copies of `u` has a quarter of what t
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -50,19 +50,25 @@ class Experts(NamedTuple):
 
     def detach(self) -> "Experts":
         """The same without a derivative."""
-        return Experts(*(part.detach() if isinstance(part, Tensor) else part for part in self))
+        return self._each(Tensor.detach)
 
     def double(self) -> "Experts":
         """The same in double precision."""
-        return Experts(*(part.double() if isinstance(part, Tensor) else part for part in self))
+        return self._each(Tensor.double)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "Experts":
+        tensors: dict[str, Any] = {
+            name: change(part) for name, part in self._asdict().items() if isinstance(part, Tensor)
+        }
+        return self._replace(**tensors)
 
     def slope(self, u: Tensor) -> Tensor:
         """`Wᵀ φ'(W u)`."""
-        return self._filtered(_slope, u)
+        return self._filtered(_fast_slope, u)
 
     def distance(self, u: Tensor, f: Tensor) -> Tensor:
         """The certificate `|∇E(u)| / (1 - ρ)` over the root of the number of values, `(b,)`."""
-        return _distance(u - f + self._filtered(_slope.__wrapped__, u), self.rho)
+        return _distance(u - f + self._filtered(_slope, u), self.rho)
 
     def bend(self, u: Tensor, q: Tensor) -> Tensor:
         """`Wᵀ (φ''(W u) W q)`: how `slope` changes along `q`."""
@@ -103,7 +109,6 @@ class Experts(NamedTuple):
         return sigma * mixed[:, 0].exp(), mixed[:, 1:], self.knots
 
 
-@compiled
 def _slope(z: Tensor, a: Tensor, change: Tensor, knots: tuple[float, ...]) -> Tensor:
     """`φ'(z)`."""
     t = z / a
@@ -111,6 +116,9 @@ def _slope(z: Tensor, a: Tensor, change: Tensor, knots: tuple[float, ...]) -> Te
     for k, knot in enumerate(knots[1:], 1):
         total = torch.addcmul(total, change[:, k], t.clamp(-knot, knot))
     return a * total
+
+
+_fast_slope = compiled(_slope)
 
 
 @compiled

@@ -114,6 +114,8 @@ class RidgeModel(nn.Module):
         waves, axis_parity = _cosines(axis, size)
         slanted, diagonal_parity = _slanted(diagonal, size)
         self.axis, self.diagonal = nn.Parameter(waves), nn.Parameter(slanted)
+        self.axis_parity: Tensor
+        self.diagonal_parity: Tensor
         self.register_buffer("axis_parity", axis_parity, persistent=False)
         self.register_buffer("diagonal_parity", diagonal_parity, persistent=False)
         share = (torch.tensor(START) + rho).clamp(min=0.01) / (steepest + rho)
@@ -129,13 +131,12 @@ class RidgeModel(nn.Module):
 
     def filters(self) -> Float[Tensor, "e 1 k k"]:
         """All filters, family by family of mirror images, with mean zero and `Σ |ŵ|² <= 1`."""
-        along, slanted = self.axis, self.diagonal
         across, down = self.axis_parity.T[..., None, None]
-        along = (along + across * along.flip(-1)) / 2
-        along = (along + down * along.flip(-2)) / 2
-        slanted = (slanted + self.diagonal_parity[:, None, None] * slanted.flip(-1, -2)) / 2
+        even = (self.axis + across * self.axis.flip(-1)) / 2
+        even = (even + down * even.flip(-2)) / 2
+        slanted = (self.diagonal + self.diagonal_parity[:, None, None] * self.diagonal.flip(-1, -2)) / 2
         turned = (slanted, slanted.mT, slanted.flip(-1), slanted.mT.flip(-1))
-        w = torch.cat((along, along.mT, *turned))[:, None]
+        w = torch.cat((even, even.mT, *turned))[:, None]
         w = w - w.mean((-2, -1), keepdim=True)
         return w / (spectrum(w).sum(0).amax() * between_grid(w.shape[-1])).sqrt()
 
@@ -149,8 +150,10 @@ class RidgeModel(nn.Module):
         place = ((known[:, :, None] / LEVELS[0]).log() / ratio).clamp(0, len(LEVELS) - 1)
         number = torch.arange(len(LEVELS), device=place.device)[:, None, None]
         nearness = (1 - (place - number).abs()).clamp(min=0)
-        parts = (part.to(sigma.dtype) for part in (self.filters(), self.curvatures(), self._of_all(self.scale)))
-        return Experts(*parts, KNOTS, nearness, sigma.expand_as(known), self.rho)
+        filters, curvatures, scale = (
+            part.to(sigma.dtype) for part in (self.filters(), self.curvatures(), self._of_all(self.scale))
+        )
+        return Experts(filters, curvatures, scale, KNOTS, nearness, sigma.expand_as(known), self.rho)
 
     def save(self, path: str | Path) -> None:
         """Write the weights and the settings as safetensors."""

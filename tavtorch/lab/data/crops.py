@@ -59,12 +59,12 @@ class Crops(Dataset[dict[str, Any]]):
         clean = self._drawing(rng) if rng.random() < self.drawn else self._photograph(rng)
         factor = rng.uniform(self.contrast, 1)
         clean = factor * clean + rng.uniform(0, 1 - factor)
-        sigma = math.exp(rng.uniform(*(math.log(end) for end in self.sigma)))
+        sigma = math.exp(rng.uniform(math.log(self.sigma[0]), math.log(self.sigma[1])))
         noise = torch.from_numpy(rng.standard_normal(clean.shape, dtype=np.float32))
         return {"inputs": {"image": clean + sigma * noise, "sigma": torch.tensor(sigma)}, "truth": clean}
 
     def _drawing(self, rng: np.random.Generator) -> Float[Tensor, "1 size size"]:
-        return _cut(self.drawings[rng.integers(len(self.drawings))], self.size, rng)[0]
+        return _cut(self.drawings[int(rng.integers(len(self.drawings)))], self.size, rng)[0]
 
     def _photograph(self, rng: np.random.Generator) -> Float[Tensor, "1 size size"]:
         """Grey by random weights of the colours, and shrunk."""

@@ -16,7 +16,6 @@ from tavtorch.lab.panels import Panel, picture, plot
 from tavtorch.solve import Solution, Stop
 
 _SHOWN = 96  # pixels of the part of a picture that the certificate is checked on
-_STYLE = {"axes.spines.top": False, "axes.spines.right": False}
 
 
 def error(output: Solution, truth: Float[Tensor, "b c h w"]) -> Float[Tensor, "b"]:
@@ -52,7 +51,7 @@ def tiles(filters: Float[Tensor, "e 1 k k"], enlarged: int = 6) -> Float[Tensor,
 
 def penalties(model: RidgeModel) -> Panel:
     """The slope of each filter's penalty for three levels of noise; none falls faster than -ρ."""
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context({"axes.spines.top": False, "axes.spines.right": False}):
         figure = Figure(figsize=(6, 2.6), layout="constrained")
         axes = figure.subplots(1, 3, sharey=True)
     knots = np.array([0.0, *KNOTS, 1.3 * KNOTS[-1]])
@@ -78,7 +77,7 @@ def certificate(model: RidgeModel, batch: Batch, counts: tuple[int, ...] = (1, 2
         best = ridge(image[here].double(), sigma, model=model, stop=Stop(1e-7, 2000, 20)).value
         ends = [ridge(image[here], sigma, model=model, stop=Stop(0.0, k, k)) for k in counts]
     away = [float((end.value - best).square().mean().sqrt()) for end in ends]
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context({"axes.spines.top": False, "axes.spines.right": False}):
         figure = Figure(figsize=(4, 3.6), layout="constrained")
         axes = figure.add_subplot(xlabel="iterations", ylabel="grey levels of 255")
     axes.loglog(counts, [255 * float(end.gap[0]) for end in ends], marker=".", label="certified distance")

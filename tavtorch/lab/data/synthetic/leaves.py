@@ -42,7 +42,7 @@ def leaves(generator: Generator, *, size: int = 256, count: int = 700) -> Float[
     )
     radii = _power_law(dice, count, smallest, largest, exponent)
     picture = np.full((size, size), dice.uniform(), np.float32) + 0.1 * dice.uniform() * textures[-1]
-    brightness = dice.beta(*dice.uniform(0.6, 2.0, 2), count)
+    brightness = dice.beta(dice.uniform(0.6, 2.0), dice.uniform(0.6, 2.0), count)
     blurred = dice.choice(count // 2) if dice.random() < 0.5 else -1  # what lies behind is out of focus
     contrast = dice.exponential(0.07)
     for i in range(count):
