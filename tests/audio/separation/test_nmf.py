@@ -161,7 +161,7 @@ def test_silence():
 @pytest.mark.parametrize("sparsity", [0.0, 0.1])
 def test_silence_is_solved_at_once(beta, sparsity):
     """Also beside a sonogram that sounds, whose result stays the same."""
-    v = torch.rand(2, 6, 9)
+    v = torch.rand(2, 6, 9, dtype=torch.float64)
     v[0] = 0
     v.requires_grad_()
     found = factorised(v, 3, beta=beta, sparsity=sparsity)
