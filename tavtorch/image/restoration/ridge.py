@@ -64,7 +64,7 @@ def ridge(
 
     >>> noisy = 0.5 + 0.1 * torch.randn(1, 1, 64, 64, generator=torch.Generator().manual_seed(0))
     >>> found = ridge(noisy, 0.1)
-    >>> bool(found.converged), (found.value - 0.5).std() < 0.01
+    >>> bool(found.converged), (found.value - 0.5).std() < 0.03
     (True, tensor(True))
     """
     check_image(image)
