@@ -21,9 +21,9 @@
     python evaluate.py ... trainer.devices=2 trainer.strategy=ddp
                                               on several processes, each file once
 
-files= is short for data=folder data.root=PATH run=predict, with data=music for fingerprint and data=clips for recognise.
-PATH is a file, a folder, a pattern such as '*.png', or several of them with commas between them, in any characters. What
-is done is not done again, unless its file or the settings have changed, or overwrite=true.
+files= is short for data=folder data.root=PATH run=predict, with data=music for fingerprint, data=clips for recognise.
+PATH is a file, a folder, a pattern such as '*.png', or several of them with commas between them, in any characters.
+What is done is not done again, unless its file or the settings have changed, or overwrite=true.
 
 Ends with exit code 1 if an item failed, which is named while the others are done, and with strict=true also if a result
 did not converge.

@@ -114,7 +114,13 @@ def test_a_killed_run_goes_on_to_the_same_result(songs, tmp_path):
 
 def test_a_training_that_is_told_to_stop_goes_on_where_its_folder_was_moved(songs, tmp_path):
     """Exit code 143 and one sentence; the best epoch is not replaced by a worse one."""
-    long = [*TINY, *on(songs), "trainer.max_epochs=500", "trainer.max_time=null", "callbacks.early_stopping.patience=500"]
+    long = [
+        *TINY,
+        *on(songs),
+        "trainer.max_epochs=500",
+        "trainer.max_time=null",
+        "callbacks.early_stopping.patience=500",
+    ]
     process = start("train.py", tmp_path / "run", *long)
     while not (tmp_path / "run/checkpoints/last.ckpt").exists() and process.poll() is None:
         time.sleep(0.02)

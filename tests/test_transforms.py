@@ -174,9 +174,9 @@ CASES = {  # of one tensor each, beside the weights that the tests of each op lo
 }
 NO_DERIVATIVE = {  # what gives no tensor that depends smoothly on one, or is made of what stands above
     "hole_from_color", "fill", "noise_level", "sure_weight", "discrepancy_weight", "least_correlated", "sobolev",
-    "gabor", "median", "peaks", "pairs", "unpack", "evidence", "fingerprint", "fingerprint_stream", "recognise", "recognise_stream",
-    "setlist", "gathered", "distinct_frames", "nmf_split", "separate", "separate_components", "separate_nmf",
-    "assign", "iterate", "implicit", "conjugate_gradient",
+    "gabor", "median", "peaks", "pairs", "unpack", "evidence", "fingerprint", "fingerprint_stream", "recognise",
+    "recognise_stream", "setlist", "gathered", "distinct_frames", "nmf_split", "separate", "separate_components",
+    "separate_nmf", "assign", "iterate", "implicit", "conjugate_gradient",
 }  # fmt: skip
 ROOMS = [tavtorch, restoration, patches, splitting, contours, separation, recognition]
 

@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import wraps
 from glob import glob
 from pathlib import Path
@@ -75,7 +75,7 @@ def paths(value: str) -> list[str]:
     parts = [part.strip().strip("'\"") for part in listed.split(",")]
     if listed != value or (len(parts) > 1 and all(Path(_home(part)).exists() for part in parts)):
         return [one for part in parts for one in paths(part)]
-    return sorted(glob(path, recursive=True)) or [path]
+    return sorted(glob(path, recursive=True)) or [path]  # noqa: PTH207, which takes hidden files too
 
 
 def _of_files(script: str, files: Sequence[str], words: Sequence[str]) -> list[str]:

@@ -58,7 +58,8 @@ def test_a_path_that_does_not_exist_is_named_as_it_was_typed():
 
 @pytest.mark.parametrize("word", ["ckpt=null", "data.root=''", "data.root='a b'", "data.root=a\\ b", "ckpt=${name}"])
 def test_what_is_no_path_is_left_to_hydra(word):
-    assert words("evaluate", [word, "task.op.weight=0.1", "--cfg", "job"]) == [word, "task.op.weight=0.1", "--cfg", "job"]
+    typed = [word, "task.op.weight=0.1", "--cfg", "job"]
+    assert words("evaluate", typed) == typed
 
 
 def test_several_runs(tmp_path, monkeypatch):
@@ -76,8 +77,13 @@ def test_home(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize(
     "typed",
-    [["files=a, 1.png,b.png"], ["files=[a, 1.png,b.png]"], ["files=*.png"], ["files=a, 1.png", "b.png"]]
-    + [["files=a, 1.png", "files=b.png"]],
+    [
+        ["files=a, 1.png,b.png"],
+        ["files=[a, 1.png,b.png]"],
+        ["files=*.png"],
+        ["files=a, 1.png", "b.png"],
+        ["files=a, 1.png", "files=b.png"],
+    ],
 )
 def test_several_files(typed, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -332,7 +332,7 @@ def test_files_that_hold_no_weights(tmp_path, model):
         whole[:100],
         b"",
         whole.replace(b'"F32"', b'"F16"'),
-        whole.replace(b"[5, 4]", b"[4, 5]"),
+        whole.replace(b"[5,4]", b"[4,5]"),
     ):
         path.write_bytes(damaged)
         with pytest.raises(ValueError, match="path: "):

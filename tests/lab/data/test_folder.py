@@ -1,8 +1,8 @@
+import os
 import pickle
+from pathlib import Path
 
 import numpy as np
-import os
-
 import pytest
 import tifffile
 import torch
@@ -211,7 +211,7 @@ def test_a_folder_that_may_not_be_read_is_an_item_with_an_error(tmp_path, monkey
     scan = os.scandir
 
     def refuse(path):
-        if os.path.basename(path) == "secret":
+        if Path(path).name == "secret":
             raise PermissionError(13, "Permission denied", str(path))
         return scan(path)
 

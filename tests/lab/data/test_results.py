@@ -78,7 +78,9 @@ def test_a_file_that_changed_while_it_was_processed_is_not_done(results, song):
     assert not done(song, results.folder)
 
 
-@pytest.mark.parametrize("end", ['{"name": "b", "resu', "null\n", '{"name": "a"}\n', '{"sources": [{"path": 1}]}\n', "\xe9"])
+@pytest.mark.parametrize(
+    "end", ['{"name": "b", "resu', "null\n", '{"name": "a"}\n', '{"sources": [{"path": 1}]}\n', "\xe9"]
+)
 def test_a_damaged_line_is_none(results, song, end):
     with results.file.open("a", encoding="latin-1") as file:
         file.write(end)
