@@ -1,10 +1,15 @@
 """Fixtures that every test file may ask for."""
 
 import os
+import sys
 from pathlib import Path
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # processes share the cores: threads that wait for each other slow all of them
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+if "PYTHONDONTWRITEBYTECODE" in os.environ:  # each script that a test starts would compile Lightning anew, for 20 s
+    del os.environ["PYTHONDONTWRITEBYTECODE"]
+    sys.dont_write_bytecode = False
 
 import pytest
 import torch

@@ -66,4 +66,4 @@ def test_it_trains_and_separates_elsewhere(unpacked, songs, tmp_path):
 
 def test_the_command_of_libraries_is_there(unpacked, tmp_path):
     ran = run("tavtorch-library", unpacked, tmp_path, "list")
-    assert ran.returncode == 1 and "error: url: there is no library at sqlite:///runs/library.sqlite" in ran.stderr
+    assert ran.returncode == 1 and "error: url: there is no library at runs/library.sqlite" in ran.stderr

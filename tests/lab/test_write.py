@@ -14,7 +14,8 @@ from tavtorch.lab.data.atomic import whole
 from tavtorch.lab.data.batches import loader
 from tavtorch.lab.data.files import About, Picture, read_audio, read_picture, write_audio, write_picture
 from tavtorch.lab.data.folder import Files, Folder
-from tavtorch.lab.data.media import PICTURE, RECORDING, STREAM, with_circle
+from tavtorch.lab.data.media import PICTURE, RECORDING, with_circle
+from tavtorch.lab.data.music import SONG
 from tavtorch.lab.data.results import Results
 from tavtorch.lab.kinds.contours import write_contours
 from tavtorch.lab.kinds.forces import write_field
@@ -255,7 +256,7 @@ def test_songs_into_a_library_and_out_again(tmp_path, caplog):
     write_audio(tmp_path / "noise.wav", torch.randn(1, 6 * 8000), 8000)
     library = Library(tmp_path / "library.sqlite")
     shelve = partial(write_song, library=library)
-    written, errors = predict(tmp_path / "in", tmp_path / "none", shelve, fingerprint_stream, STREAM)
+    written, errors = predict(tmp_path / "in", tmp_path / "none", shelve, fingerprint_stream, SONG)
     assert written == 2 and "no peaks" in errors["silence"] and len(library) == 2
     ask = {"save": write_answers, "op": partial(recognise, library=library), "media": RECORDING}
     answers = {}
@@ -265,5 +266,5 @@ def test_songs_into_a_library_and_out_again(tmp_path, caplog):
             answers[name] = (tmp_path / f"out/{name}.csv").read_text().splitlines()
     assert answers["clip"][0] == "name,offset,votes,score,accepted" and answers["clip"][1].startswith("two,4.99")
     assert [line.split(",")[0] for line in answers["mix"]] == ["name", "two", "one"]
-    assert "clip: two from 0:05.0 on" in caplog.text and "mix: 0:00.0 to 0:2" in caplog.text
+    assert "clip: two from 0:05.0 on" in caplog.text and "mix: 0:00.1 to 0:20.0: two" in caplog.text
     assert "noise: nothing that" in caplog.text or "but not surely" in caplog.text
