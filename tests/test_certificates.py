@@ -158,7 +158,7 @@ def filled(draw, shape, b):
     step = 12 * (exact_weight.amax((-2, -1), keepdim=True) / span).clamp(max=1)
     problem = primal_dual.Problem(f, exact_weight, trust, low, high, step, step, coupling)
     start = torch.where(hole, fill(f, ~hole), f)
-    p = primal_dual.solve(problem, start, torch.zeros_like(gradient(f)), Stop(1e-10, 1500, 50)).value[1]
+    p = primal_dual.solve(problem, start, torch.zeros_like(gradient(f)), Stop(1e-10, 6000, 50)).value[1]
     guesses = [p, fields.flow(torch.where(hole, fields.mean_of(f, hole), f))] if denoised else [p]
 
     def bound(d):

@@ -76,7 +76,8 @@ def hpss(
             parts.harmonic[i], parts.percussive[i] = hpss(item, kernel=kernel, power=power, margin=margin)
         return Pair(*(part.reshape(spectrum.shape) for part in parts))
 
-    masks = hpss_masks(spectrum.abs(), kernel=kernel, power=power, margin=margin)
+    magnitude = spectrum if spectrum.dtype == torch.bool else spectrum.abs()  # which is refused with its reason
+    masks = hpss_masks(magnitude, kernel=kernel, power=power, margin=margin)
     return Pair(_masked(spectrum, masks.harmonic), _masked(spectrum, masks.percussive))
 
 
