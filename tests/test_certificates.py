@@ -235,7 +235,7 @@ def split_l1(draw, shape, b):
     f, u = f.double() - median, found.value.double() - median
     low, high = f.amin((-2, -1), keepdim=True), f.amax((-2, -1), keepdim=True)
     problem, start, p = l1._pose(f, exact_weight, coupling)
-    p = primal_dual.solve(problem, start, p, Stop(1e-10, 2000, 50)).value[1]
+    p = primal_dual.solve(problem, start, p, Stop(1e-10, 10000, 50)).value[1]
 
     def bound(d):
         return total(torch.where(d > 1, f - low + d * low, torch.where(d < -1, high - f + d * high, d * f)))
