@@ -3,6 +3,7 @@
 import os
 import sys
 from pathlib import Path
+from types import ModuleType
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # processes share the cores: threads that wait for each other slow all of them
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -42,7 +43,7 @@ def _names_in_doctests(doctest_namespace):
     from tavtorch.image import contours, patches, restoration, splitting
 
     for room in (recognition, separation, contours, patches, restoration, splitting, tavtorch):
-        doctest_namespace.update(vars(room))
+        doctest_namespace.update({name: it for name, it in vars(room).items() if not isinstance(it, ModuleType)})
     doctest_namespace["torch"] = torch
 
 
@@ -68,3 +69,19 @@ def songs(tmp_path_factory):
         write_audio(root / f"song_{i}" / "vocals.wav", voice[None], 16000)
         write_audio(root / f"song_{i}" / "drums.wav", 0.2 * torch.randn(1, len(t), generator=noise), 16000)
     return root
+
+
+@pytest.fixture
+def unreadable(monkeypatch):
+    """`unreadable(name)`: folders of this name may not be read, even by an administrator."""
+    scan = os.scandir
+
+    def refuse(name):
+        def scandir(path):
+            if Path(path).name == name:
+                raise PermissionError(13, "Permission denied", str(path))
+            return scan(path)
+
+        monkeypatch.setattr(os, "scandir", scandir)
+
+    return refuse

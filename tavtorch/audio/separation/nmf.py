@@ -20,7 +20,7 @@ class Factors(NamedTuple):
     activations: Tensor
     """`(..., r, t)`: the level of each component in each frame."""
     solution: Solution
-    """For each sonogram: `value` is the objective, `gap` the KKT residual."""
+    """For each sonogram: `value` is the objective, in float64 as powers of loud ones need; `gap` the KKT residual."""
 
 
 def nmf(
@@ -110,7 +110,7 @@ def nmf(
         w, h = _normalised(w, h, fixed)
     w, h = _with_gradient(w, h, x, given[:, :fixed], options)
 
-    value = (found.value * scale[:, 0, 0].double() ** beta).to(v).detach()
+    value = (found.value * scale[:, 0, 0].double() ** beta).detach()
     solution = Solution(*(part.reshape(lead) for part in (value, found.iterations, found.gap.to(v), found.converged)))
     w, h = w.mT.reshape(*lead, f, components), (h * scale).reshape(*lead, components, t)
     return Factors(w.to(sonogram.dtype), h.to(sonogram.dtype), solution)

@@ -213,7 +213,7 @@ def test_options(options, message):
     [
         (torch.ones(0, 1, 20, 20), "spectrum: expected .* leave out empty batches"),
         (torch.ones(20), "spectrum: expected \\(\\.\\.\\., f, t\\)"),
-        (torch.ones(20, 20, dtype=torch.long), "spectrum: expected .* float or complex"),
+        (torch.ones(20, 20, dtype=torch.long), "spectrum: expected .* and call .float\\(\\)"),
         (torch.full((1, 1, 20, 20), torch.nan), "spectrum: some values are NaN"),
     ],
 )
