@@ -47,7 +47,7 @@ CONFIGS = str(Path(__file__).resolve().parent / "configs")
 @without_traceback
 def main(config: DictConfig) -> None:
     ckpt = weights(config, Path(__file__).with_name("train.py"))
-    if config.run == "predict":
+    if config.run == "predict" and "settings" in config.data:
         config.callbacks.write.settings = settings_of(config, ckpt)
     trainer, task, data = assemble(config)
     if config.run == "predict":

@@ -50,14 +50,20 @@ def check_coupling(coupling: str) -> None:
 
 def spread_weight(weight: float | Tensor, image: Tensor) -> Tensor:
     """`weight` as `(b, 1, 1, 1)`, or as the map `(b, 1, h, w)` that it is; raise unless it is at least 0."""
-    b, _, h, w = image.shape
-    spread = torch.as_tensor(weight, dtype=image.dtype, device=image.device)
-    if spread.shape not in {(), (b,), (b, 1, h, w)}:
-        raise ValueError(
-            f"weight: expected a number, one an image ({b},) or a map {(b, 1, h, w)}, got shape {tuple(spread.shape)}."
-        )
+    spread = spread_over(weight, image, "weight")
     if not holds((spread >= 0) & spread.isfinite()):
         raise ValueError("weight: expected finite numbers >= 0; more is smoother, 0 leaves the image as it is.")
+    return spread
+
+
+def spread_over(value: float | Tensor, image: Tensor, name: str) -> Tensor:
+    """A number, or one an image, as `(b, 1, 1, 1)`, or the map `(b, 1, h, w)` that it is; raise if it is none."""
+    b, _, h, w = image.shape
+    spread = torch.as_tensor(value, dtype=image.dtype, device=image.device)
+    if spread.shape not in {(), (b,), (b, 1, h, w)}:
+        raise ValueError(
+            f"{name}: expected a number, one an image ({b},) or a map {(b, 1, h, w)}, got shape {tuple(spread.shape)}."
+        )
     return spread if spread.dim() == 4 else spread.expand(b).reshape(b, 1, 1, 1)
 
 

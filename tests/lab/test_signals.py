@@ -23,14 +23,7 @@ try:
 finally:
     print("in order", flush=True)
 """
-LINGER = """
-try:
-    print("ready", flush=True)
-    time.sleep(60)
-finally:
-    print("in order", flush=True)
-    time.sleep(60)
-"""
+LINGER = f"{WAIT}    time.sleep(60)\n"
 
 
 def program(text):

@@ -6,6 +6,7 @@
 be absolute instead, `Σ_i |u - f|_i`. `h(t)` is `t`, or Huber's function: `t² / 2α` up to `α`, and `t - α / 2` beyond.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -38,7 +39,7 @@ class Problem(NamedTuple):
     absolute: bool = False
     """The data term is `|u - f|`, and `c` is 1."""
     frame: Frame | None = None
-    """From which the result is put back."""
+    """From which the result is put back; None for a first guess, of which no certificate is asked."""
 
     @property
     def radius(self) -> Tensor:
@@ -64,7 +65,7 @@ def solve(problem: Problem, u: Tensor, p: Tensor, stop: Stop) -> Solution:
             (u, p, problem.first),
             lambda *state: _gap(problem, *state),
             stop,
-            certify=lambda *state: _certified(problem, *state),
+            certify=partial(_certified, problem, problem.frame) if problem.frame else None,
         )
         return found._replace(value=_half_step(problem, *found.value))
 
@@ -128,13 +129,11 @@ def _gap(problem: Problem, u: Tensor, p: Tensor, sigma: Tensor) -> Tensor:
     return _measure(problem, *_half_step(problem, u, p, sigma))
 
 
-def _certified(problem: Problem, u: Tensor, p: Tensor, sigma: Tensor) -> Tensor:
+def _certified(problem: Problem, frame: Frame, u: Tensor, p: Tensor, sigma: Tensor) -> Tensor:
     """The gap in double precision, at the value that is returned: as its type rounds it where its frame is left."""
     u, p = _half_step(problem, u, p, sigma)
     exact = Problem._make(part.double() if isinstance(part, Tensor) else part for part in problem)
-    back = u.double()
-    if problem.frame is not None:
-        back = torch.where(u == problem.f, back, problem.frame.rounded(u))
+    back = torch.where(u == problem.f, u.double(), frame.rounded(u))
     return _measure(exact, back, project(p.double(), exact)).to(u.dtype)
 
 

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from tavtorch.derivative import holds, without_derivatives
-from tavtorch.image.check import check_image, full_precision
+from tavtorch.image.check import check_image, full_precision, spread_over
 from tavtorch.image.fields import Frame, frame_of
 from tavtorch.image.restoration.experts import Experts, between_grid, minimise, spectrum
 from tavtorch.image.restoration.weight import noise_level
@@ -194,19 +194,14 @@ def _from_axes(image: Tensor) -> Tensor:
 
 def _spread(sigma: float | Tensor | None, image: Tensor) -> Tensor:
     """σ as `(b, 1, 1, 1)`, or as the map `(b, 1, h, w)` that it is."""
-    b, _, h, w = image.shape
-    level = noise_level(image) if sigma is None else torch.as_tensor(sigma, dtype=image.dtype, device=image.device)
-    if level.shape not in {(), (b,), (b, 1, h, w)}:
-        raise ValueError(
-            f"sigma: expected a number, one an image ({b},) or a map {(b, 1, h, w)}, got shape {tuple(level.shape)}."
-        )
+    level = spread_over(noise_level(image) if sigma is None else sigma, image, "sigma")
     if not holds((level > 0) & level.isfinite()):
         raise ValueError(
             "image: has no noise that could be measured; give sigma."
             if sigma is None
             else "sigma: expected a standard deviation > 0 in the unit of the image; clean pictures need no ridge."
         )
-    return level if level.dim() == 4 else level.expand(b).reshape(b, 1, 1, 1)
+    return level
 
 
 def _check_model(axis: int, diagonal: int, size: int, rho: float, steepest: float) -> None:

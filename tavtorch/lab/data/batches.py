@@ -32,8 +32,6 @@ class Item(TypedDict, total=False):
     """Why the item could not be read; such an item has only this and its name."""
     file: dict[str, Any]
     """Suffix, transparency and bit depth of a picture's file, for the file of its result."""
-    path: str
-    """Of the file that a stream is read from."""
     sources: list[Source]
     """The files that a file's result is made of."""
     noise: str
@@ -50,7 +48,6 @@ class Batch(TypedDict, total=False):
     inputs: dict[str, Any]
     truth: Any
     file: list[dict[str, Any]]
-    path: list[str]
     sources: list[list[Source]]
     noise: list[str]
     song: list[str]

@@ -10,14 +10,14 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from tavtorch.lab.data.batches import item_generator, process_of, share
+from tavtorch.lab.data.batches import item_generator, process_of
 from tavtorch.lab.data.damage import noisy
+from tavtorch.lab.data.epochs import training_loader, validation_loader
 from tavtorch.lab.data.images import bundled
 from tavtorch.lab.data.scored import Scored
-from tavtorch.lab.data.stems import EpochNumbers
 
 Draw = Callable[[torch.Generator], Tensor]
 """Makes a picture `(1, c, h, w)` in [0, 1] from random numbers: `leaves`."""
@@ -107,7 +107,8 @@ class NoisyCrops(L.LightningDataModule):
         if shared := set(names) & set(held_out):
             raise ValueError(f"data.held_out: {sorted(shared)} are trained with too; take them out of data.names.")
         self.crops, self.draw, self.scored, self.names, self.held_out = crops, draw, scored, names, held_out
-        self.drawings, self.batch_size, self.per_epoch, self.seed = drawings, batch_size, per_epoch, seed
+        self.drawings, self.seed = drawings, seed
+        self.epochs = {"batch_size": batch_size, "per_epoch": per_epoch}
 
     def setup(self, stage: str) -> None:
         if stage not in ("fit", "validate"):
@@ -123,19 +124,10 @@ class NoisyCrops(L.LightningDataModule):
         return self.crops(photographs, drawings, seed=2 * self.seed + (part == "val"))
 
     def train_dataloader(self) -> DataLoader[Any]:
-        rank, world = process_of(self.trainer)
-        if self.batch_size % world:
-            raise ValueError(
-                f"data.batch_size: {self.batch_size} crops cannot be shared evenly by {world} devices; "
-                f"try {world * max(1, self.batch_size // world)}."
-            )
-        numbers = EpochNumbers(self.per_epoch // self.batch_size * self.batch_size, rank, world)
-        return DataLoader(self.train, sampler=numbers, batch_size=self.batch_size // world)
+        return training_loader(self.train, process_of(self.trainer), **self.epochs)
 
     def val_dataloader(self) -> DataLoader[Any]:
-        rank, world = process_of(self.trainer)
-        numbers = share(max(self.per_epoch // 8, world), (rank, world))
-        return DataLoader(Subset(self.val, numbers), batch_size=self.batch_size)
+        return validation_loader(self.val, process_of(self.trainer), **self.epochs)
 
     def test_dataloader(self) -> DataLoader[Any]:
         self.scored.trainer = self.trainer

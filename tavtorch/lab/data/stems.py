@@ -1,6 +1,6 @@
 """Songs with known stems for training and scoring a separation network."""
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler, Subset
+from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from tavtorch.lab.data.batches import Item, loader, process_of, share
+from tavtorch.lab.data.batches import Item, loader, process_of
+from tavtorch.lab.data.epochs import training_loader, validation_loader
 from tavtorch.lab.data.generated import generated_songs
 from tavtorch.lab.data.song_folders import Splits, log_doubts, split_songs
 from tavtorch.lab.data.songs import Form, Song, UnfitSong, all_with_stems, to_memory, tracks_of, with_stems
@@ -123,23 +124,6 @@ class WholeSongs(Dataset[Item]):
         return song.read(stem, 0.0, song.seconds, self.form.sample_rate, self.form.channels)
 
 
-class EpochNumbers(Sampler[int]):
-    """Numbers of the excerpts of an epoch, `epoch * count + i`; a process gets every `world`-th. None comes twice."""
-
-    def __init__(self, count: int, rank: int = 0, world: int = 1) -> None:
-        self.count, self.rank, self.world, self.epoch = count, rank, world, 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Called by Lightning before each epoch."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return self.count // self.world
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(range(self.epoch * self.count + self.rank, (self.epoch + 1) * self.count, self.world))
-
-
 class Stems(L.LightningDataModule):
     """Songs to train a separation network on, recorded or generated or both, and songs to score it on.
 
@@ -177,8 +161,8 @@ class Stems(L.LightningDataModule):
         super().__init__()
         self.form, self.excerpts, self.root, self.generated = form, excerpts, root, generated
         self.split = partial(split_songs, group=group, val=val, test=test)
-        self.batch_size, self.per_epoch, self.memory = batch_size, per_epoch, memory
-        self.workers, self.seed = workers, seed
+        self.memory, self.seed = memory, seed
+        self.epochs = {"batch_size": batch_size, "per_epoch": per_epoch, "workers": workers}
         self._told = False
 
     def setup(self, stage: str) -> None:
@@ -193,19 +177,10 @@ class Stems(L.LightningDataModule):
         self.val = self._excerpts(val if self.root else self._generated(self.generated // 8, 1), 1, remix=None)
 
     def train_dataloader(self) -> DataLoader[Any]:
-        rank, world = process_of(self.trainer)
-        if self.batch_size % world:
-            raise ValueError(
-                f"data.batch_size: {self.batch_size} excerpts cannot be shared evenly by {world} devices; "
-                f"try {world * max(1, self.batch_size // world)}."
-            )
-        numbers = EpochNumbers(self.per_epoch // self.batch_size * self.batch_size, rank, world)
-        return self._load(self.train, sampler=numbers, batch_size=self.batch_size // world)
+        return training_loader(self.train, process_of(self.trainer), **self.epochs)
 
     def val_dataloader(self) -> DataLoader[Any]:
-        rank, world = process_of(self.trainer)
-        count = max(self.per_epoch // 8, world)
-        return self._load(Subset(self.val, share(count, (rank, world))), batch_size=self.batch_size)
+        return validation_loader(self.val, process_of(self.trainer), **self.epochs)
 
     def test_dataloader(self) -> DataLoader[Any]:
         return loader(self.test, process_of(self.trainer))
@@ -233,6 +208,3 @@ class Stems(L.LightningDataModule):
                 "data: no song to learn from or to validate with; add songs, or lower data.val and data.test."
             )
         return self.excerpts(songs, self.form, seed=3 * self.seed + seed, **changes)
-
-    def _load(self, dataset: Dataset[Any], **how: Any) -> DataLoader[Any]:
-        return DataLoader(dataset, num_workers=self.workers, persistent_workers=self.workers > 0, **how)

@@ -1,5 +1,4 @@
 import os
-from pathlib import Path
 
 import pytest
 
@@ -69,16 +68,9 @@ def test_links_are_followed_once(tmp_path):
     assert found(tmp_path / "music") == ["a", "linked/b"]
 
 
-def test_a_folder_that_may_not_be_read_is_among_the_paths(tmp_path, monkeypatch):
+def test_a_folder_that_may_not_be_read_is_among_the_paths(tmp_path, unreadable):
     make(tmp_path, "a.wav", "secret/b.wav")
-    scan = os.scandir
-
-    def refuse(path):
-        if Path(path).name == "secret":
-            raise PermissionError(13, "Permission denied", str(path))
-        return scan(path)
-
-    monkeypatch.setattr(os, "scandir", refuse)
+    unreadable("secret")
     assert found(tmp_path) == ["a", "secret"]
 
 

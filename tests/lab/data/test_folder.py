@@ -1,6 +1,4 @@
-import os
 import pickle
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -206,16 +204,9 @@ def test_inputs_among_the_results(tmp_path):
         Folder(str(tmp_path), RECORDING, results=str(tmp_path), overwrite=True).setup("predict")
 
 
-def test_a_folder_that_may_not_be_read_is_an_item_with_an_error(tmp_path, monkeypatch):
+def test_a_folder_that_may_not_be_read_is_an_item_with_an_error(tmp_path, unreadable):
     fill(tmp_path, "a.wav", "secret/b.wav")
-    scan = os.scandir
-
-    def refuse(path):
-        if Path(path).name == "secret":
-            raise PermissionError(13, "Permission denied", str(path))
-        return scan(path)
-
-    monkeypatch.setattr(os, "scandir", refuse)
+    unreadable("secret")
     files = Files(tmp_path, RECORDING)
     assert "error" not in files[0]
     assert "secret: this folder may not be read" in files[1]["error"]

@@ -6,8 +6,9 @@ import torch
 from lightning.fabric.utilities.data import _set_sampler_epoch
 from torch.utils.data import DataLoader
 
+from tavtorch.lab.data.epochs import EpochNumbers
 from tavtorch.lab.data.songs import Form, SongInMemory, UnfitSong
-from tavtorch.lab.data.stems import EpochNumbers, Excerpts, Remix, Stems, WholeSongs
+from tavtorch.lab.data.stems import Excerpts, Remix, Stems, WholeSongs
 
 FORM = Form(sample_rate=1000)
 
