@@ -3,9 +3,13 @@
     E(u) = ½ |u - f|² + Σ_c Σ_i φ_c((w_c ∗ u)_i)        |W u| <= |u|,   φ'' >= -ρ,   ρ < 1
 
 Pictures go on beyond their borders as their mirror images. Every filter's mirror images are filters too, with the same
-penalty, so that each of the four mirrored copies of `u` has a quarter of what the filters give: `|W u| <= |u|` where
-`Σ_c |ŵ_c|² <= 1`. The energy is strongly convex then though its penalties are not: it has one minimiser, and
-`|∇E(u)| / (1 - ρ)` bounds the distance to it.
+penalty, so that `Σ_c a_c w_cᵀ ∗ w_c` is diagonal in the cosine transform for any numbers `a` of these families. With
+`r_c` and `s_c` the least and the largest curvature of a penalty,
+
+    M = 1 + Σ_c min(r_c, 0) |ŵ_c|²  <=  E''  <=  P = 1 + Σ_c max(s_c, 0) |ŵ_c|²,        M >= 1 - ρ,
+
+so that the energy is strongly convex though its penalties are not: it has one minimiser, and its distance is at most
+`|M^-½ ∇E(u)| / (min M)^½`. For with `d` the way to the minimiser, `|M^½ d|² <= dᵀ∇E(u) <= |M^½ d| |M^-½ ∇E(u)|`.
 """
 
 import math
@@ -17,13 +21,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tavtorch.derivative import derivative_wanted, with_derivative, without_derivatives
+from tavtorch.image.grid import cosine_transform, inverse_cosine_transform
 from tavtorch.solve import Solution, State, Stop, compiled, conjugate_gradient, iterate
 
-STRIP = {"cpu": 2**12}
+STRIP = {"cpu": 2**13}
 """Pixels that are filtered at once: what fits into the cache of a CPU; elsewhere `LARGE_STRIP`."""
 LARGE_STRIP = 2**24
 GRID = 64
 """Frequencies along an axis at which spectra are looked at."""
+REMEMBERED = 3
+"""Last steps that the next one is mixed from."""
 
 
 class Experts(NamedTuple):
@@ -67,36 +74,48 @@ class Experts(NamedTuple):
         return self._filtered(_fast_slope, u)
 
     def distance(self, u: Tensor, f: Tensor) -> Tensor:
-        """The certificate `|∇E(u)| / (1 - ρ)` over the root of the number of values, `(b,)`."""
-        return _distance(u - f + self._filtered(_slope, u), self.rho)
+        """The certificate: a bound of the root mean square distance from `u` to the minimiser, `(b,)`."""
+        least, _ = self.bounds(u.shape[-2:])
+        return _distance(_weighed(u - f + self._filtered(_slope, u), least))
 
     def bend(self, u: Tensor, q: Tensor) -> Tensor:
         """`Wᵀ (φ''(W u) W q)`: how `slope` changes along `q`."""
         return self._filtered(lambda z, *profile: _curvature(z[: len(z) // 2], *profile) * z[len(z) // 2 :], u, q)
 
-    def largest(self) -> Tensor:
-        """A bound of the largest eigenvalue of `E''`, `(b, c, 1, 1)`."""
-        most = self.nearness.amax((-2, -1)) @ self.curvatures.amax(-1).clamp(min=0)
-        power = most @ spectrum(self.filters).flatten(1)
-        return 1 + (between_grid(self.filters.shape[-1]) * power.amax(-1))[..., None, None]
+    def bounds(self, size: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+        """`M` and `P` at the frequencies of `cosine_transform` for pictures of a size, `(b, c, h, w)` both."""
+        if self.nearness[0, 0, 0].numel() == 1:
+            curvature = torch.einsum("bclhw,lek->bcek", self.nearness, self.curvatures)
+            least, most = curvature.amin(-1), curvature.amax(-1)
+        else:  # of all levels that a map has
+            there = self.nearness.amax((-2, -1))[..., None] > 0
+            least = torch.where(there, self.curvatures.amin(-1), torch.inf).amin(2)
+            most = torch.where(there, self.curvatures.amax(-1), -torch.inf).amax(2)
+        power = _cosine_spectrum(torch.stack((least.clamp(max=0), most.clamp(min=0))), self.filters, size)
+        return 1 + power[0], 1 + power[1]
 
     def _filtered(self, response: Callable[..., Tensor], *images: Tensor) -> Tensor:
         """`Wᵀ response(W images, profile)`, in strips of rows."""
         b, c, h, w = images[0].shape
         n, device = self.filters.shape[-1], images[0].device
-        rows, columns = (mirrored(length, n // 2, device) for length in (h, w))
-        wide = torch.stack([u.index_select(-2, rows).index_select(-1, columns) for u in images]).flatten(0, 2)[:, None]
+        more = n // 2
+        rows, columns = (mirrored(length, more, device) for length in (h, w))
+        wide = torch.stack(images).flatten(0, 2)[:, None, rows[:, None], columns]
+        whole = torch.zeros(b * c, 1, h + n - 1, w + n - 1, dtype=wide.dtype, device=device)
         height = max(1, STRIP.get(device.type, LARGE_STRIP) // (b * c * w))
-        parts = []
+        same = self.nearness.shape[-2] == self.sigma.shape[-2] == 1
+        profile = self._profile(slice(None)) if same else None
         for top in range(0, h, height):
             bottom = min(top + height, h)
             z = F.conv2d(wide[..., top : bottom + n - 1, :], self.filters)
-            z = response(z, *self._profile(slice(top, bottom)))
+            z = response(z, *(profile or self._profile(slice(top, bottom))))
             part = F.fold(self.filters.flatten(1).T @ z.flatten(2), (bottom - top + n - 1, w + n - 1), n)
-            parts.append(F.pad(part, (0, 0, top, h - bottom)))
-        whole = sum(parts[1:], parts[0]).reshape(b, c, h + n - 1, w + n - 1)
-        folded = torch.zeros_like(whole[..., :h, :]).index_add(-2, rows, whole)
-        return torch.zeros_like(folded[..., :w]).index_add(-1, columns, folded)
+            whole[..., top : bottom + n - 1, :] += part
+        for axis, place in ((-2, rows), (-1, columns)):
+            inside = len(place) - 2 * more
+            before, middle, after = whole.split((more, inside, more), axis)
+            whole = middle.index_add(axis, place[:more], before).index_add(axis, place[more + inside :], after)
+        return whole.reshape(b, c, h, w)
 
     def _profile(self, strip: slice) -> tuple[Tensor, Tensor, tuple[float, ...]]:
         """`a`, `(b c, e, …)`, and `s_k - s_{k+1}`, `(b c, knots, e, …)`, on some rows."""
@@ -134,24 +153,40 @@ def _curvature(z: Tensor, a: Tensor, change: Tensor, knots: tuple[float, ...]) -
 def minimise(experts: Experts, f: Tensor, stop: Stop, unit: Tensor) -> Solution:
     """The minimiser of `E`, with its derivative; `gap` is `Experts.distance`, times `unit`, `(b, 1, 1, 1)`.
 
-    Accelerated gradient steps, begun again where they go uphill (Nesterov 1983; O'Donoghue & Candès, Found. Comput.
-    Math. 15, 2015, doi:10.1007/s10208-013-9150-3). With `H = I + Wᵀ φ''(W u) W`, which is symmetric,
+    From `u = P⁻¹ f`, which smooths all, by the steps `-P⁻¹ ∇E(u)`, none of which can go too far. They are mixed with
+    those before, so that `M^-½ ∇E`, whose length the certificate is, would be least if the energy were quadratic
+    (Anderson, J. ACM 12, 1965, doi:10.1145/321296.321305); where it has grown all the same, the mixture starts again
+    with the plain step. With `H = I + Wᵀ φ''(W u) W`, which is symmetric,
 
         du = H⁻¹ d(f - Wᵀ φ'(W u)),        u held on the right.
     """
     fixed, image = experts.detach(), f.detach()
     with without_derivatives():
-        step = 1 / fixed.largest()
-        start = image, fixed.slope(image), image, torch.ones_like(image[:, :1, :1, :1])
+        least, most = fixed.bounds(f.shape[-2:])
 
-        def move(k: int, u: Tensor, g: Tensor, last: Tensor, t: Tensor) -> State:
-            new = u - step * g
-            uphill = (g * (new - last)).sum((1, 2, 3), keepdim=True) > 0
-            later = (1 + (1 + 4 * t.square()).sqrt()) / 2
-            u = new + torch.where(uphill, 0, (t - 1) / later) * (new - last)
-            return u, u - image + fixed.slope(u), new, torch.where(uphill, 1, later)
+        def descent(g: Tensor) -> Tensor:
+            return inverse_cosine_transform(cosine_transform(g) / most)
 
-        found = iterate(move, start, lambda u, g, *_: unit.flatten() * _distance(g, fixed.rho), stop)
+        def at(u: Tensor) -> tuple[Tensor, Tensor]:
+            """The plain step's end, and what is to vanish."""
+            g = u - image + fixed.slope(u)
+            return u - descent(g), _weighed(g, least)
+
+        def move(k: int, u: Tensor, end: Tensor, error: Tensor, ends: Tensor, errors: Tensor) -> State:
+            share = _shares(errors, error)
+            u = end - torch.einsum("bcm,bcmhw->bchw", share, ends)
+            new, last = at(u), (end, error)
+            fine = _squares(new[1]) <= _squares(error)
+            ends, errors = (
+                torch.where(fine[..., None], torch.cat((kept[:, :, 1:], (a - b)[:, :, None]), 2), 0)
+                for kept, a, b in zip((ends, errors), new, last, strict=True)
+            )
+            return u, *new, ends, errors
+
+        start = descent(image)
+        nothing = torch.zeros_like(start)[:, :, None].repeat(1, 1, REMEMBERED, 1, 1)
+        state = start, *at(start), nothing, nothing
+        found = iterate(move, state, lambda u, end, error, *_: unit.flatten() * _distance(error), stop)
     u = found.value[0]
     found = found._replace(value=u)
     attached = f - experts.slope(u)
@@ -160,13 +195,52 @@ def minimise(experts: Experts, f: Tensor, stop: Stop, unit: Tensor) -> Solution:
 
     def inverse(g: Tensor) -> Tensor:
         rule = Stop(min(10 * stop.tol, 0.1), stop.max_iter, every=1)
-        return conjugate_gradient(lambda q: q + fixed.bend(u, q), g, stop=rule).value
+        return conjugate_gradient(lambda q: q + fixed.bend(u, q), g, precondition=descent, stop=rule).value
 
     return found._replace(value=with_derivative(attached, u, pull=inverse))
 
 
-def _distance(g: Tensor, rho: float) -> Tensor:
-    return g.square().mean((1, 2, 3)).sqrt() / (1 - rho)
+def _weighed(g: Tensor, least: Tensor) -> Tensor:
+    """`(M min M)^-½ g`, in the cosine transform; its length bounds the distance to the minimiser."""
+    return cosine_transform(g) / (least * least.amin((-2, -1), keepdim=True)).sqrt()
+
+
+def _distance(error: Tensor) -> Tensor:
+    return error.square().mean((1, 2, 3)).sqrt()
+
+
+def _squares(a: Tensor) -> Tensor:
+    return a.square().sum((-2, -1), keepdim=True)
+
+
+def _shares(changes: Tensor, error: Tensor) -> Tensor:
+    """The least-squares solution `x` of `Σ_m x_m changes_m = error`, `(b, c, m)`; of no change there is none."""
+    changes = changes.flatten(3).double()
+    products = changes @ changes.mT
+    size = products.diagonal(dim1=-2, dim2=-1).clamp(min=1e-300).sqrt()
+    cosines = products / size[..., None] / size[..., None, :]
+    damped = cosines + 1e-9 * torch.eye(len(size[0, 0]), dtype=cosines.dtype, device=cosines.device)
+    seen = (changes @ error.flatten(2).double()[..., None])[..., 0] / size
+    return (torch.linalg.solve_ex(damped, seen)[0] / size).to(error.dtype)
+
+
+def _cosine_spectrum(strength: Tensor, filters: Tensor, size: tuple[int, ...]) -> Tensor:
+    """`Σ_c a_c |ŵ_c|²` at the frequencies of `cosine_transform`, `(…, h, w)`, for strengths `a`, `(…, e)`.
+
+    By the correlations of the filters with themselves, which are even along both axes once families are summed.
+    """
+    n = filters.shape[-1]
+    correlation = torch.fft.irfft2(spectrum(filters), s=(GRID, GRID))
+    even = (correlation + correlation.flip(-1).roll(1, -1))[..., :n, :n] / 2
+    even = torch.einsum("...e,eyx->...yx", strength, even)
+    waves = [_waves(length, n, filters) for length in size]
+    return waves[0] @ even @ waves[1].mT
+
+
+def _waves(length: int, count: int, like: Tensor) -> Tensor:
+    """`2 cos(π j k / length)`, and 1 for `k = 0`, `(length, count)`."""
+    j, k = (torch.arange(n, dtype=like.dtype, device=like.device) for n in (length, count))
+    return torch.cos(math.pi / length * j[:, None] * k) * torch.where(k > 0, 2, 1)
 
 
 def spectrum(filters: Tensor) -> Tensor:
