@@ -1,6 +1,6 @@
-"""Remove noise by total variation: by hand, with a weight from the noise, and with a map that a network predicts.
+"""Remove noise: by total variation with a weight by hand, from the noise and from a network, and by a learned energy.
 
-uv run examples/restoration.py              about two minutes
+uv run examples/restoration.py              about three minutes
 uv run examples/restoration.py short        seconds: it runs, and has not learned yet
 """
 
@@ -10,7 +10,7 @@ import sys
 import torch
 from torch import Tensor, nn
 
-from tavtorch import Stop, rof, sure_weight
+from tavtorch import RidgeModel, Stop, ridge, rof, sure_weight
 from tavtorch.image.restoration import noise_level
 from tavtorch.lab.data.images import bundled, grey
 
@@ -25,6 +25,12 @@ def picture(name: str) -> Tensor:
 
 def add_noise(clean: Tensor) -> Tensor:
     return clean + SIGMA * torch.randn_like(clean)
+
+
+def crops() -> Tensor:
+    """A random square of each picture."""
+    corners = [[int(torch.randint(n - 64, ())) for n in image.shape[-2:]] for image in pictures]
+    return torch.cat([a[..., y : y + 64, x : x + 64] for a, (y, x) in zip(pictures, corners, strict=True)])
 
 
 def psnr(image: Tensor, clean: Tensor) -> float:
@@ -53,20 +59,33 @@ pictures = [picture(name) for name in ("astronaut", "brick", "chelsea", "coins",
 optimizer = torch.optim.Adam(network.parameters())
 schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 5e-3, total_steps=STEPS)
 for _ in range(STEPS):
-    corners = [[int(torch.randint(n - 64, ())) for n in image.shape[-2:]] for image in pictures]
-    crops = torch.cat([a[..., y : y + 64, x : x + 64] for a, (y, x) in zip(pictures, corners, strict=True)])
-    noisy = add_noise(crops)
+    clean = crops()
+    noisy = add_noise(clean)
     restored = rof(noisy, 0.8 * SIGMA * network((noisy - 0.5) / SIGMA).exp()).value
     optimizer.zero_grad()
-    (restored - crops).square().mean().log().backward()
+    (restored - clean).square().mean().log().backward()
     optimizer.step()
     schedule.step()
 
-# %% On pictures that it has not seen, beside the best that one number can do.
+# %% Another energy, with filters and penalties instead of the gradient and its length: it is learned through `ridge`.
+model = RidgeModel(axis=4, diagonal=4, size=5)
+optimizer = torch.optim.Adam(model.parameters(), 2e-2)
+schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-2, total_steps=STEPS)
+for _ in range(STEPS):
+    clean = crops()
+    restored = model(add_noise(clean), SIGMA).value
+    optimizer.zero_grad()
+    (restored - clean).square().mean().log().backward()
+    optimizer.step()
+    schedule.step()
+
+# %% On pictures that they have not seen, beside the best that one number can do, and the energy of the package.
 for name in ("camera", "coffee"):
     clean = picture(name)
     noisy = add_noise(clean)
     best = max(psnr(rof(noisy, 0.01 * i).value, clean) for i in range(4, 13))
     with torch.no_grad():
         learned = rof(noisy, 0.8 * SIGMA * network((noisy - 0.5) / SIGMA).exp()).value
-    print(f"{name}: best number {best:.2f} dB, weight map {psnr(learned, clean):.2f} dB")
+        own, packaged = ridge(noisy, SIGMA, model=model.eval()).value, ridge(noisy, SIGMA).value
+    print(f"{name}: best number {best:.2f} dB, weight map {psnr(learned, clean):.2f} dB", end=", ")
+    print(f"learned energy {psnr(own, clean):.2f} dB, that of the package {psnr(packaged, clean):.2f} dB")

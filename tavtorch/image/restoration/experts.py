@@ -24,7 +24,7 @@ from tavtorch.derivative import derivative_wanted, with_derivative, without_deri
 from tavtorch.image.grid import cosine_transform, inverse_cosine_transform
 from tavtorch.solve import Solution, State, Stop, compiled, conjugate_gradient, iterate
 
-STRIP = {"cpu": 2**13}
+STRIP = {"cpu": 2**12}
 """Pixels that are filtered at once: what fits into the cache of a CPU; elsewhere `LARGE_STRIP`."""
 LARGE_STRIP = 2**24
 GRID = 64
@@ -133,7 +133,7 @@ def _slope(z: Tensor, a: Tensor, change: Tensor, knots: tuple[float, ...]) -> Te
     t = z / a
     total = change[:, 0] * t.clamp(-knots[0], knots[0])
     for k, knot in enumerate(knots[1:], 1):
-        total = torch.addcmul(total, change[:, k], t.clamp(-knot, knot))
+        total.addcmul_(change[:, k], t.clamp(-knot, knot))
     return a * total
 
 
