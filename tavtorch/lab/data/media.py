@@ -5,6 +5,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from tavtorch.image.contours.polygons import circle
@@ -106,21 +108,38 @@ def with_hole(
     return PICTURE._replace(read=read, sources=partial(_with_masks, holes=holes if color is None else None))
 
 
-def with_circle(*, radius: float = 0.45, n: int = 200) -> Media:
-    """Pictures with a circle about their centre, for a contour to start from.
+def with_circle(*, radius: float = 0.45, n: int = 200, start: str | None = None) -> Media:
+    """Pictures with a circle about their centre, or with contours of a file, for contours to start from.
 
     Args:
         radius: as a fraction of the shorter side.
-        n: points of the circle.
+        n: points of the circle, or of each contour in `start`.
+        start: a CSV file in place of the circle, such as `contour.csv` of an earlier result: a line `x,y`, and a line
+            in pixels for each point, contour after contour.
     """
-    return PICTURE._replace(read=partial(_read_with_circle, radius=radius, n=n))
+    return PICTURE._replace(read=partial(_read_with_circle, radius=radius, n=n, start=start))
 
 
-def _read_with_circle(path: Path, *, radius: float, n: int) -> dict[str, Any]:
+def _read_with_circle(path: Path, *, radius: float, n: int, start: str | None) -> dict[str, Any]:
     item = read_image(path)
+    if start is not None:
+        item["inputs"]["points"] = _contours(start, n)
+        return item
     h, w = item["inputs"]["image"].shape[-2:]
     item["inputs"]["points"] = circle(((w - 1) / 2, (h - 1) / 2), radius * min(h, w), n)
     return item
+
+
+def _contours(start: str, n: int) -> Tensor:
+    """Contours of a file, `(1, m, n, 2)`."""
+    try:
+        points = np.loadtxt(start, np.float32, delimiter=",", skiprows=1, ndmin=2)
+        return torch.from_numpy(points).reshape(1, -1, n, 2)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"media.start: {start} has no contours of media.n={n} points each ({error}); a line "
+            "`x,y` comes first, then a line for each point."
+        ) from error
 
 
 def _read_with_hole(

@@ -1,0 +1,145 @@
+"""What visitors ask for, done by processes of their own: a queue, progress, and an end at any time."""
+
+import itertools
+import multiprocessing as mp
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+_ENDED = "its process was ended, probably as memory was full; take a smaller picture or a shorter recording."
+
+
+@dataclass
+class Job:
+    """One request, and how far it is."""
+
+    id: str
+    session: str
+    request: dict[str, Any]
+    state: str = "waiting"
+    """waiting, running, done, failed or stopped."""
+    words: str = ""
+    """Progress, or why it failed."""
+    result: dict[str, Any] = field(default_factory=dict)
+    begun: float = 0.0
+    version: int = 0
+    """Rises with every change."""
+
+    def change(self, **fields: Any) -> None:
+        for name, value in fields.items():
+            setattr(self, name, value)
+        self.version += 1
+
+    @property
+    def ended(self) -> bool:
+        return self.state in ("done", "failed", "stopped")
+
+
+class Jobs:
+    """Jobs in the order in which they came, each in the first process that is free.
+
+    Args:
+        processes: that work at the same time.
+        threads: of each.
+    """
+
+    def __init__(self, processes: int = 2, threads: int = 2) -> None:
+        self.context, self.threads_each = mp.get_context("spawn"), threads
+        self.all: dict[str, Job] = {}
+        self.waiting: deque[Job] = deque()
+        self.changed, self.closed = threading.Condition(), False
+        self.running: dict[int, tuple[Job, Any]] = {}
+        self.counter = itertools.count(1)
+        self.hands = [threading.Thread(target=self._work, args=(i,), daemon=True) for i in range(processes)]
+        for hand in self.hands:
+            hand.start()
+
+    def add(self, session: str, request: dict[str, Any]) -> Job:
+        """Queue a request."""
+        with self.changed:
+            job = Job(str(next(self.counter)), session, request)
+            self.all[job.id] = job
+            self.waiting.append(job)
+            self.changed.notify()
+        return job
+
+    def before(self, job: Job) -> int:
+        """How many jobs are done before this one."""
+        with self.changed:
+            return self.waiting.index(job) if job in self.waiting else 0
+
+    def stop(self, job: Job) -> None:
+        """End a job now, wherever it is."""
+        with self.changed:
+            if job.ended:
+                return
+            job.change(state="stopped", words="")
+            if job in self.waiting:
+                self.waiting.remove(job)
+            for running, process in self.running.values():
+                if running is job:
+                    process.kill()
+
+    def forget(self, session: str) -> None:
+        """End and drop all jobs of a session."""
+        for job in [job for job in self.all.values() if job.session == session]:
+            self.stop(job)
+            self.all.pop(job.id, None)
+
+    def close(self) -> None:
+        with self.changed:
+            self.closed = True
+            for _, process in self.running.values():
+                process.kill()
+            self.changed.notify_all()
+        for hand in self.hands:
+            hand.join(5)
+
+    def _work(self, number: int) -> None:
+        """Give jobs to a process; another one is started where it was killed."""
+        process: Any = None
+        while True:
+            with self.changed:
+                self.changed.wait_for(lambda: self.waiting or self.closed)
+                if self.closed:
+                    break
+                job = self.waiting.popleft()
+                job.change(state="running", begun=time.monotonic())
+                if process is None or not process.is_alive():
+                    process, mine = self._start()
+                self.running[number] = job, process
+            self._follow(job, mine)
+            with self.changed:
+                del self.running[number]
+            if job.state == "stopped":
+                process.join()
+        if process is not None:
+            process.kill()
+
+    def _start(self) -> tuple[Any, Any]:
+        from tavtorch.lab.studio.process import begin
+
+        mine, theirs = self.context.Pipe()
+        process = self.context.Process(target=begin, args=(theirs, self.threads_each), daemon=True)
+        process.start()
+        theirs.close()
+        return process, mine
+
+    def _follow(self, job: Job, connection: Any) -> None:
+        try:
+            connection.send(job.request)
+            while True:
+                kind, content = connection.recv()
+                if job.ended:
+                    continue
+                if kind == "progress":
+                    job.change(words=content)
+                elif kind == "done":
+                    return job.change(state="done", words="", result=content)
+                else:
+                    return job.change(state="failed", words=content)
+        except (EOFError, OSError):  # it was killed
+            if not job.ended:
+                job.change(state="failed", words=_ENDED)
