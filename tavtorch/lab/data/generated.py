@@ -18,17 +18,52 @@ def generated_songs(count: int, seconds: float, *, sample_rate: int, seed: int) 
 
     They are generated on a GPU if there is one (a GPU draws other songs than a CPU) and kept in memory.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     songs: list[SongInMemory] = []
     for first in tqdm(range(0, count, _CHUNK), "generating songs", leave=False, disable=None):
-        generator = torch.Generator(device).manual_seed(seed + (first << 16))
-        some = min(_CHUNK, count - first)
-        waves = band(some, seconds, sample_rate=sample_rate, generator=generator, device=device).cpu()
-        songs += [
-            SongInMemory(f"made_{seed}_{first + i:04d}", dict(zip(STEMS, stems, strict=True)), sample_rate)
-            for i, stems in enumerate(waves)
-        ]
+        songs += _chunk(first, min(_CHUNK, count - first), seconds, sample_rate=sample_rate, seed=seed)
     return songs
+
+
+class FreshSongs:
+    """`fresh(number)`: songs of `generated_songs` for an excerpt, of which the oldest give way to new ones.
+
+    They are generated when they are asked for, the same for a number in every process, run and order.
+
+    Args:
+        count: songs at a time.
+        renewed: new ones after every `every` excerpts; 0 keeps the first ones.
+        every: excerpts.
+        seconds, sample_rate, seed: see `generated_songs`.
+    """
+
+    def __init__(self, count: int, renewed: int, every: int, seconds: float, *, sample_rate: int, seed: int) -> None:
+        if renewed < 0:
+            raise ValueError(f"data.renewed: expected a number of songs from 0 on, got {renewed}.")
+        self.count, self.renewed, self.every, self.chunk = count, renewed, every, min(_CHUNK, count)
+        self.seconds, self.sample_rate, self.seed = seconds, sample_rate, seed
+        self._chunks: dict[int, list[SongInMemory]] = {}
+
+    def __call__(self, number: int) -> list[SongInMemory]:
+        first = number // self.every * self.renewed
+        begin = first // self.chunk * self.chunk
+        wanted = range(begin, first + self.count, self.chunk)
+        missing = [k for k in wanted if k not in self._chunks]
+        if missing:
+            self._chunks = {k: songs for k, songs in self._chunks.items() if k in wanted}
+            quiet = None if len(missing) == len(wanted) else True
+            for k in tqdm(missing, "generating songs", leave=False, disable=quiet):
+                self._chunks[k] = _chunk(k, self.chunk, self.seconds, sample_rate=self.sample_rate, seed=self.seed)
+        return [song for k in wanted for song in self._chunks[k]][first - begin :][: self.count]
+
+
+def _chunk(first: int, count: int, seconds: float, *, sample_rate: int, seed: int) -> list[SongInMemory]:
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    generator = torch.Generator(device).manual_seed(seed + (first << 16))
+    waves = band(count, seconds, sample_rate=sample_rate, generator=generator, device=device).cpu()
+    return [
+        SongInMemory(f"made_{seed}_{first + i:04d}", dict(zip(STEMS, stems, strict=True)), sample_rate)
+        for i, stems in enumerate(waves)
+    ]
 
 
 def loud_drums(count: int, seconds: float, *, sample_rate: int, seed: int, louder: float = 0.0) -> list[SongInMemory]:

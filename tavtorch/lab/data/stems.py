@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from tavtorch.lab.data.batches import Item, loader, process_of
 from tavtorch.lab.data.epochs import training_loader, validation_loader
-from tavtorch.lab.data.generated import generated_songs
+from tavtorch.lab.data.generated import FreshSongs, generated_songs
 from tavtorch.lab.data.song_folders import Splits, log_doubts, split_songs
 from tavtorch.lab.data.songs import Form, Song, UnfitSong, all_with_stems, to_memory, tracks_of, with_stems
 
@@ -51,6 +51,7 @@ class Excerpts(Dataset[dict[str, Any]]):
         form: the network's stems, sample rate and channels.
         seconds: length of an excerpt.
         remix: see `Remix`; None leaves the stems of a song together.
+        fresh: gives more songs for the number of an excerpt; see `FreshSongs`.
         seed: of all random numbers.
     """
 
@@ -61,34 +62,47 @@ class Excerpts(Dataset[dict[str, Any]]):
         *,
         seconds: float = 4.0,
         remix: Remix | None = None,
+        fresh: Callable[[int], Sequence[Song]] | None = None,
         seed: int = 0,
     ) -> None:
-        self.songs = [with_stems(song, form.stems) for song in songs]
-        self.form, self.seconds, self.remix, self.seed = form, seconds, remix, seed
-        lengths = np.array([song.seconds for song in songs])
-        self.shares = lengths / lengths.sum()
+        for song in (*songs, *(fresh(0) if fresh else ())):
+            with_stems(song, form.stems)
+        self.songs, self.form, self.seconds, self.remix = songs, form, seconds, remix
+        self.fresh, self.seed = fresh, seed
 
     def __getitem__(self, number: int) -> dict[str, Any]:
         rng = np.random.default_rng((self.seed, number))
         across = self.remix is not None and rng.random() < self.remix.across
-        position = self._position(rng)
-        stems = torch.stack([self._stem(stem, position, across, rng) for stem in self.form.stems])
+        songs = [*self.songs, *(self.fresh(number) if self.fresh else ())]
+        place = _Place(songs, self.seconds, rng)
+        position = place()
+        stems = torch.stack([self._stem(stem, position, place if across else None, rng) for stem in self.form.stems])
         return {"inputs": {"wave": stems.sum(0)}, "truth": stems}
 
-    def _stem(self, stem: str, position: tuple[Song, float], across: bool, rng: np.random.Generator) -> Tensor:
-        """One stem of an excerpt; across songs, each of its tracks is from another position if that song has it."""
+    def _stem(
+        self, stem: str, position: tuple[Song, float], place: "_Place | None", rng: np.random.Generator
+    ) -> Tensor:
+        """One stem of an excerpt; across songs, each of its tracks is from another place if that song has it."""
         waves = []
         for track in tracks_of(stem, position[0]):
-            other = self._position(rng) if across else position
+            other = place() if place else position
             waves.append(self._read(track, *(other if track in other[0].parts else position)))
         return (self.remix(torch.stack(waves), rng) if self.remix else torch.stack(waves)).sum(0)
 
-    def _position(self, rng: np.random.Generator) -> tuple[Song, float]:
-        song = self.songs[rng.choice(len(self.songs), p=self.shares)]
-        return song, rng.uniform(0, max(0.0, song.seconds - self.seconds))
-
     def _read(self, stem: str, song: Song, start: float) -> Tensor:
         return song.read(stem, start, self.seconds, self.form.sample_rate, self.form.channels)
+
+
+class _Place:
+    """`place()` draws a song, in proportion to its length, and where in it an excerpt of `seconds` begins."""
+
+    def __init__(self, songs: Sequence[Song], seconds: float, rng: np.random.Generator) -> None:
+        lengths = np.array([song.seconds for song in songs])
+        self.songs, self.seconds, self.rng, self.shares = songs, seconds, rng, lengths / lengths.sum()
+
+    def __call__(self) -> tuple[Song, float]:
+        song = self.songs[self.rng.choice(len(self.songs), p=self.shares)]
+        return song, self.rng.uniform(0, max(0.0, song.seconds - self.seconds))
 
 
 class WholeSongs(Dataset[Item]):
@@ -134,6 +148,8 @@ class Stems(L.LightningDataModule):
         group, val, test: how the folder is split, see `split_songs`.
         generated: number of generated songs of 12 s for training, beside the recorded ones; without recorded ones an
             eighth of this number is generated for validation, and an eighth for scoring.
+        renewed: how many of those for training give way to new ones after each epoch, so that a long training does not
+            learn them by heart; to generate 16 takes a second or two.
         batch_size: excerpts per step, the total over all devices.
         per_epoch: training excerpts per epoch; an eighth of this number validates it.
         memory: limit in GiB up to which recorded songs are decoded once and kept; above it excerpts are read from
@@ -152,6 +168,7 @@ class Stems(L.LightningDataModule):
         val: float = 0.15,
         test: float = 0.25,
         generated: int = 0,
+        renewed: int = 0,
         batch_size: int = 8,
         per_epoch: int = 1200,
         memory: float = 4.0,
@@ -159,7 +176,8 @@ class Stems(L.LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.form, self.excerpts, self.root, self.generated = form, excerpts, root, generated
+        self.form, self.excerpts, self.root = form, excerpts, root
+        self.generated, self.renewed = generated, renewed
         self.split = partial(split_songs, group=group, val=val, test=test)
         self.memory, self.seed = memory, seed
         self.epochs = {"batch_size": batch_size, "per_epoch": per_epoch, "workers": workers}
@@ -173,7 +191,10 @@ class Stems(L.LightningDataModule):
         unfit = [song for song in songs.test if isinstance(song, UnfitSong)]
         recorded = all_with_stems([*songs.train, *songs.val, *unfit], self.form.stems)
         train, val = self._decoded(recorded[: len(songs.train)]), self._decoded(recorded[len(songs.train) :])
-        self.train = self._excerpts(train + self._generated(self.generated, 0), 0)
+        every = self.epochs["per_epoch"] // self.epochs["batch_size"] * self.epochs["batch_size"]
+        form = {"sample_rate": self.form.sample_rate, "seed": 3 * self.seed}
+        fresh = FreshSongs(self.generated, self.renewed, every, _GENERATED, **form) if self.generated else None
+        self.train = self._excerpts(train, 0, fresh=fresh)
         self.val = self._excerpts(val if self.root else self._generated(self.generated // 8, 1), 1, remix=None)
 
     def train_dataloader(self) -> DataLoader[Any]:
@@ -203,7 +224,7 @@ class Stems(L.LightningDataModule):
         return [to_memory(song, self.form) for song in tqdm(songs, "decoding songs", leave=False, disable=None)]
 
     def _excerpts(self, songs: list[Song], seed: int, **changes: Any) -> Excerpts:
-        if not songs:
+        if not songs and not changes.get("fresh"):
             raise ValueError(
                 "data: no song to learn from or to validate with; add songs, or lower data.val and data.test."
             )

@@ -134,6 +134,17 @@ def test_generated_songs_train_validate_and_test():
     assert batch["name"] == ["made_2_0000"]
 
 
+def test_songs_are_renewed_after_an_epoch():
+    data = stems(generated=8, renewed=3)
+    data.setup("fit")
+    first, second = ([song.name for song in data.train.fresh(number)] for number in (15, 16))
+    assert second == [*first[3:], "made_0_0008", "made_0_0009", "made_0_0010"]
+    once = data.train[40]["truth"]
+    other = stems(generated=8, renewed=3)
+    other.setup("fit")
+    assert torch.equal(other.train[40]["truth"], once)  # as in a run that goes on, and in another process
+
+
 def test_real_songs_beside_generated_ones(real_stems):
     data = stems(root=str(real_stems), group=r"(mir_[a-z]+)_\d+", memory=0.0)
     data.setup("fit")
@@ -148,7 +159,7 @@ def test_real_songs_beside_generated_ones(real_stems):
 
 
 def names(excerpts):
-    return [song.name for song in excerpts.songs]
+    return [song.name for song in (*excerpts.songs, *(excerpts.fresh(0) if excerpts.fresh else ()))]
 
 
 # errors
