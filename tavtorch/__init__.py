@@ -26,10 +26,18 @@ from tavtorch.image.grid import (
 
 # Restoration: noise away, holes filled smoothly or with edges.
 from tavtorch.image.restoration import (
+    Blur as Blur,
+    Mask as Mask,
+    Operator as Operator,
     RidgeModel as RidgeModel,
+    Subsample as Subsample,
+    disk_kernel as disk_kernel,
+    gaussian_kernel as gaussian_kernel,
     hole_from_color as hole_from_color,
     inpaint_harmonic as inpaint_harmonic,
     inpaint_tv as inpaint_tv,
+    motion_kernel as motion_kernel,
+    restore as restore,
     ridge as ridge,
     rof as rof,
     sure_weight as sure_weight,
