@@ -1,5 +1,6 @@
 """What a person types after a script's name, in Hydra's words: paths in any characters, and `files=`."""
 
+import inspect
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -8,7 +9,16 @@ from glob import glob
 from pathlib import Path
 from typing import Any
 
-_PATHS = ("root", "speech", "holes", "start", "url", "ckpt", "dir", "folder")  # last words of the settings that are paths
+_PATHS = (
+    "root",
+    "speech",
+    "holes",
+    "start",
+    "url",
+    "ckpt",
+    "dir",
+    "folder",
+)  # last words of the settings that are paths
 _FILES = {"fingerprint": "music", "recognise": "clips"}  # the data that read files, where these are not data=folder
 _FLAGS = re.compile(r"-(c|cn|cp|cd|p|-cfg|-package|-config-name|-config-path|-config-dir|-experimental-rerun)")
 
@@ -23,6 +33,8 @@ def literal(script: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     def decorated(main: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(main)
         def literal_main(*args: Any) -> Any:
+            if {"--help", "-h"} & set(sys.argv[1:]):
+                print(inspect.getdoc(inspect.getmodule(main)), end="\n\n")
             try:
                 sys.argv[1:] = words(script, sys.argv[1:])
             except ValueError as error:

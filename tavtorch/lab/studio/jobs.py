@@ -2,6 +2,7 @@
 
 import itertools
 import multiprocessing as mp
+import os
 import threading
 import time
 from collections import deque
@@ -42,11 +43,11 @@ class Jobs:
 
     Args:
         processes: that work at the same time.
-        threads: of each.
     """
 
-    def __init__(self, processes: int = 2, threads: int = 2) -> None:
-        self.context, self.threads_each = mp.get_context("spawn"), threads
+    def __init__(self, processes: int = 2) -> None:
+        self.context = mp.get_context("spawn")
+        self.threads = max(1, (os.cpu_count() or 1) // processes)  # of each: threads that wait for each other are slow
         self.all: dict[str, Job] = {}
         self.waiting: deque[Job] = deque()
         self.changed, self.closed = threading.Condition(), False
@@ -99,7 +100,7 @@ class Jobs:
 
     def _work(self, number: int) -> None:
         """Give jobs to a process; another one is started where it was killed."""
-        process: Any = None
+        process, mine = self._start()
         while True:
             with self.changed:
                 self.changed.wait_for(lambda: self.waiting or self.closed)
@@ -107,7 +108,7 @@ class Jobs:
                     break
                 job = self.waiting.popleft()
                 job.change(state="running", begun=time.monotonic())
-                if process is None or not process.is_alive():
+                if not process.is_alive():
                     process, mine = self._start()
                 self.running[number] = job, process
             self._follow(job, mine)
@@ -115,14 +116,13 @@ class Jobs:
                 del self.running[number]
             if job.state == "stopped":
                 process.join()
-        if process is not None:
-            process.kill()
+        process.kill()
 
     def _start(self) -> tuple[Any, Any]:
         from tavtorch.lab.studio.process import begin
 
         mine, theirs = self.context.Pipe()
-        process = self.context.Process(target=begin, args=(theirs, self.threads_each), daemon=True)
+        process = self.context.Process(target=begin, args=(theirs, self.threads), daemon=True)
         process.start()
         theirs.close()
         return process, mine

@@ -1,10 +1,11 @@
 """What a page offers for a task: its controls follow from its configuration, its signature and its docstring."""
 
+import copy
 import inspect
 import re
 import typing
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,11 @@ def system_names() -> list[str]:
 
 def composed(task: str, *overrides: str) -> DictConfig:
     """The configuration of `evaluate.py task=... files=...`, without the file."""
+    return copy.deepcopy(_composed(task, overrides))
+
+
+@lru_cache(64)
+def _composed(task: str, overrides: tuple[str, ...]) -> DictConfig:
     data = {"fingerprint": "music", "recognise": "clips"}.get(task, "folder")
     words = [f"task={task}", f"data={data}", "data.root=file", "run=predict", f"name={task}", f"out=runs/{task}"]
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
@@ -179,8 +185,9 @@ def _words(function: Callable[..., Any]) -> dict[str, str]:
 
 def _words_elsewhere(function: Callable[..., Any], words: str, name: str) -> str:
     """What another docstring says where this one says "see `evolve`."."""
-    if see := re.fullmatch(r"see `(\w+)`\.", words):
-        other = vars(tavtorch).get(see[1]) or vars(inspect.getmodule(function)).get(see[1])
+    if see := re.match(r"see `(\w+)(?:\.(\w+))?`", words):
+        other = getattr(tavtorch, see[1], None) or vars(inspect.getmodule(function)).get(see[1])
+        other = getattr(other, see[2]) if see[2] else other
         return _words(other).get(name, "") if callable(other) and other is not function else ""
     return ""
 

@@ -72,7 +72,7 @@ class View:
 
     def download(self, path: Path, name: str) -> None:
         self.files[f"results/{name}"] = str(path)
-        self.result["downloads"].append(name)
+        self.result["downloads"].append(f"results/{name}")
 
     def downloads(self, place: Path | None) -> None:
         """The file that a writer has written, or all files of the folder."""
@@ -106,7 +106,7 @@ def show(
 def _pictures(view: View, config: DictConfig, output: Any, batch: Any) -> None:
     before, after = batch["inputs"]["image"][0], value_of(output)[0].detach()
     hole = batch["inputs"].get("hole")
-    view.picture("before", before)
+    view.result["shown"].append({"kind": "picture", "caption": "before"})  # which the browser has
     view.picture("after", after, before="before")
     if hole is None:
         view.picture("what is taken away, around mid-grey, × 2", 0.5 + 2 * (before - after))
@@ -155,7 +155,6 @@ def _answers(view: View, config: DictConfig, output: Any, batch: Any) -> None:
 def _contours(view: View, output: Any, batch: Any, frames: Sequence[Tensor]) -> None:
     """The way of all contours of a picture, `(frames, contours, points, 2)`, and an SVG of the end."""
     h, w = batch["inputs"]["image"].shape[-2:]
-    view.picture("the picture", batch["inputs"]["image"][0])
     chosen = np.unique(np.linspace(0, len(frames) - 1, min(_FRAMES, len(frames))).round().astype(int)) if frames else []
     way = [frames[i].reshape(-1, *frames[i].shape[-2:]) for i in chosen] + [output.value[0]]
     areas = area(output.value[0]).abs().tolist()

@@ -40,6 +40,8 @@ def main(connection: Connection, threads: int) -> None:
     """Answer requests, one at a time, until the other end is closed."""
     torch.set_num_threads(threads)
     logging.getLogger("lightning").setLevel(logging.ERROR)
+    systems.ops()  # what the first request would wait for
+    instantiate(systems.composed("segment").task, _convert_="all")
     while True:
         try:
             request = connection.recv()

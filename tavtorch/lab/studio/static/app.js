@@ -24,12 +24,17 @@ function picker(text, take, more = {}) {
   return make("label", { className: "button filler" }, text, input);
 }
 
+// A formula with subscripts: min_u, W_{jk}.
+function indices(text) {
+  return text.split(/_(\{.*?\}|\w)/).map((part, i) => i % 2 ? make("sub", { textContent: part.replace(/[{}]/g, "") }) : part);
+}
+
 class Bench {
   constructor(tab, systems, limits) {
     Object.assign(this, { tab, systems, limits, file: null, stage: null, songs: 0 });
     this.results = make("div", { className: "results", ariaLabel: "Results" });
     this.given = make("div");
-    this.element = make("div", { role: "tabpanel", id: `panel-${tab}`, hidden: true }, make("div", { className: "bench" }, make("div", {}, this.source(), this.given), this.side()), this.results);
+    this.element = make("div", { role: "tabpanel", id: `panel-${tab}`, hidden: true }, make("div", { className: "bench" }, make("div", {}, this.source(), this.given), this.side(), this.results));
     this.element.setAttribute("aria-labelledby", `tab-${tab}`);
   }
 
@@ -143,13 +148,14 @@ class Bench {
       buttons.append(all);
     }
     this.choose();
-    return make("aside", { className: "panel", ariaLabel: "Settings" }, this.menu, buttons, this.about, this.setting);
+    const settings = make("details", { open: innerWidth > 820 }, make("summary", { textContent: "settings" }), this.about, this.setting);
+    return make("aside", { className: "panel", ariaLabel: "Settings" }, this.menu, buttons, settings);
   }
 
   choose(settings = {}) {
     const system = this.systems.find(one => one.name === this.menu.value);
     this.controls = new Controls(system, settings);
-    this.about.replaceChildren(...[["note", system.about], ["energy", system.energy.replace(/_\{?(\w+)\}?/g, "$1")], ["fault", system.fault]].filter(([, text]) => text).map(([className, textContent]) => make("p", { className, textContent })));
+    this.about.replaceChildren(...[["note", system.about], ["energy", system.energy], ["fault", system.fault]].filter(([, text]) => text).map(([className, text]) => make("p", { className }, ...(className === "energy" ? indices(text) : [text]))));
     this.setting.replaceChildren(this.controls.element);
   }
 
@@ -193,14 +199,14 @@ class Bench {
 
   async run() {
     const title = this.menu.selectedOptions[0].textContent;
-    return follow(this.results, title, await this.asked());
+    return follow(this.results, title, await this.asked(), this.stage?.image.src);
   }
 
   async all() {
     const list = make("div", { className: "side-by-side" });
     const asked = await Promise.all(this.systems.map(one => this.asked(one.name, {})));
     this.results.prepend(list);
-    await Promise.all(asked.map((one, i) => follow(list, this.systems[i].title, one)).reverse());
+    await Promise.all(asked.map((one, i) => follow(list, this.systems[i].title, one, this.stage.image.src)).reverse());
   }
 }
 

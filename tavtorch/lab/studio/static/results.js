@@ -1,9 +1,10 @@
 // What a job shows: progress and stop, pictures, contours, tracks, answers, downloads and the lines that do this.
 import { job, make } from "./api.js";
 import { Mixer } from "./sound.js";
+import { framed } from "./stage.js";
 
 // A result on the page, from the first progress to the end; gives what the job gave, or null.
-export async function follow(list, title, asked, { stage } = {}) {
+export async function follow(list, title, asked, background) {
   const halt = new AbortController(), words = make("span", { className: "note" }), bar = make("progress", { ariaLabel: `Progress of ${title}` });
   const stop = make("button", { type: "button", textContent: "stop" }), close = make("button", { type: "button", textContent: "remove", hidden: true, ariaLabel: `Remove the result of ${title}` });
   const body = make("div"), element = make("section", { className: "result", ariaLabel: title }, make("div", { className: "head" }, make("h3", { textContent: title }), bar, words, stop, close), body);
@@ -16,7 +17,7 @@ export async function follow(list, title, asked, { stage } = {}) {
       words.textContent = [waits, now.seconds > 1 && now.state === "running" ? `${now.seconds.toFixed(0)} s` : ""].filter(Boolean).join(", ");
     }, halt.signal);
     words.textContent = "";
-    body.append(...content(done, stage));
+    body.append(...content(done, background));
     return done;
   } catch (error) {
     if (error.name === "AbortError") words.textContent = "stopped";
@@ -31,12 +32,12 @@ export function facts(rows) {
   return make("dl", { className: "facts" }, ...rows.map(([name, value]) => make("div", {}, make("dt", { textContent: name }), make("dd", { textContent: value }))));
 }
 
-function content(done, stage) {
+function content(done, background) {
   const shown = make("div", { className: "shown" });
   for (const one of done.shown) {
-    if (one.kind === "picture") picture(shown, one, done);
+    if (one.kind === "picture") picture(shown, one, done, background);
     else if (one.kind === "sounds") shown.append(new Mixer(one, done.url).element);
-    else if (one.kind === "contours") shown.append(contours(one, shown, stage));
+    else if (one.kind === "contours") shown.append(contours(one, background));
     else if (one.kind === "answer") shown.append(answer(one));
   }
   const downloads = done.downloads.map(name => make("a", { className: "button", href: done.url(name), download: name.slice(8), textContent: name.slice(8) }));
@@ -51,8 +52,8 @@ function line(text) {
   return make("div", { className: "line" }, make("pre", { textContent: text }), copy);
 }
 
-function picture(shown, one, done) {
-  const src = one.url ?? done.url(one.file), figure = make("figure", {}, make("figcaption", { textContent: one.caption }));
+function picture(shown, one, done, background) {
+  const src = one.url ?? (one.file ? done.url(one.file) : background), figure = make("figure", {}, make("figcaption", { textContent: one.caption }));
   const before = one.before && [...shown.children].find(other => other.dataset.caption === one.before);
   figure.dataset.caption = one.caption;
   if (!before) figure.append(make("img", { src, alt: one.caption }));
@@ -69,8 +70,8 @@ function picture(shown, one, done) {
 }
 
 // The way of the contours, played over the picture.
-function contours(one, shown) {
-  const base = shown.firstElementChild, source = base.querySelector("img"), last = one.frames.length - 1;
+function contours(one, picture) {
+  const last = one.frames.length - 1;
   const canvas = make("canvas", { width: one.width, height: one.height }), pen = canvas.getContext("2d"), thin = Math.max(1, one.width / 400);
   const slider = make("input", { type: "range", min: 0, max: last, value: last, ariaLabel: "Step of the way" }), play = make("button", { type: "button", className: "main", textContent: "play" });
   const draw = () => {
@@ -91,9 +92,8 @@ function contours(one, shown) {
     timer = setInterval(() => { if (+slider.value >= last || !canvas.isConnected) return end(); slider.value = +slider.value + 1; draw(); }, 60);
   });
   slider.addEventListener("input", draw);
-  base.hidden = true;
   draw();
-  const stage = make("div", { className: "stage" }, make("img", { src: source.src, alt: "The contours over the picture", width: one.width, height: one.height }), canvas);
+  const stage = framed(one.width, one.height, make("img", { src: picture, alt: "The contours over the picture", width: one.width, height: one.height }), canvas);
   return make("figure", { className: "wide" }, stage, make("div", { className: "tools" }, play, slider));
 }
 

@@ -3,16 +3,24 @@ import { make } from "./api.js";
 
 const PAINT = "#ffd52e", LINE = "#19e3ff";
 
+// What lies over each other, as large as the window allows; a small picture is enlarged.
+export function framed(width, height, ...children) {
+  const element = make("div", { className: "stage" }, ...children), wanted = Math.max(width, Math.min(560, 4 * width));
+  element.style.width = `min(100%, ${wanted}px, ${(75 * width / height).toFixed(1)}vh)`;
+  return element;
+}
+
 export class Stage {
   constructor(url, width, height, kind) {
     Object.assign(this, { width, height, kind, tool: kind === "remove" ? "brush" : "circle", size: Math.max(4, Math.round(Math.min(width, height) / 25)) });
     this.image = make("img", { src: url, alt: "The picture to work on", width, height });
     this.canvas = make("canvas", { width, height, tabIndex: 0 });
     this.mask = make("canvas", { width, height });
+    this.mask.getContext("2d", { willReadFrequently: true });
     this.shapes = []; this.corners = []; this.past = []; this.cursor = [width / 2, height / 2]; this.active = null; this.keyed = false;
     const help = kind === "remove" ? "Paint what shall go. Arrow keys move, space paints, U undoes." : "Place contours. Arrow keys move, Enter places, plus and minus change the radius, U undoes.";
     this.canvas.setAttribute("role", "application"); this.canvas.setAttribute("aria-label", help);
-    this.element = make("div", { className: "stage" }, this.image, this.canvas);
+    this.element = framed(width, height, this.image, this.canvas);
     for (const name of ["down", "move", "up", "cancel"]) this.canvas.addEventListener(`pointer${name}`, event => this[name]?.(event, this.at(event)));
     this.canvas.addEventListener("dblclick", () => this.close());
     this.canvas.addEventListener("keydown", event => this.key(event));
