@@ -75,6 +75,12 @@ class Section:
         best = sorted(panels, key=lambda panel: panel.before is None)[:1]
         return _small(best[0].picture) if best else None
 
+    @property
+    def studio(self) -> str | None:
+        """Where a studio that runs on this machine has the settings of an experiment."""
+        found = re.search(r"evaluate\.py .*\bexperiment=(\w+)", self.command or "")
+        return f"http://127.0.0.1:7860/?experiment={found[1]}" if found else None
+
     def write(self, folder: Path) -> None:
         """Its page, and its data for a page of many runs."""
         with whole(folder / SECTION) as part:

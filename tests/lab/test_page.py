@@ -97,7 +97,15 @@ def test_names_are_shown_and_not_executed():
 
 def test_the_page_needs_nothing_but_itself():
     page = render("title", [section()])
-    assert all(url.startswith("data:") for url in re.findall(r"(?:src|href)=\"([^\"]*)", page))
+    (studio,) = re.findall(r"<a href=\"([^\"#]*)\"", page)  # a link, which nobody needs to follow
+    assert studio == "http://127.0.0.1:7860/?experiment=tv"
+    urls = re.findall(r"(?:src|href)=\"([^\"]*)", page)
+    assert all(url.startswith("data:") for url in urls if url != studio)
+
+
+def test_only_experiments_open_in_the_studio():
+    assert section(command="python train.py experiment=unet_large").studio is None
+    assert section(command="python evaluate.py task=rof").studio is None and Section("x").studio is None
 
 
 def test_numbers_and_names_for_people():

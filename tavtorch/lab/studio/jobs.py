@@ -51,6 +51,7 @@ class Jobs:
         self.all: dict[str, Job] = {}
         self.waiting: deque[Job] = deque()
         self.changed, self.closed = threading.Condition(), False
+        self.first_is_done = threading.Event()
         self.running: dict[int, tuple[Job, Any]] = {}
         self.counter = itertools.count(1)
         self.hands = [threading.Thread(target=self._work, args=(i,), daemon=True) for i in range(processes)]
@@ -92,6 +93,7 @@ class Jobs:
     def close(self) -> None:
         with self.changed:
             self.closed = True
+            self.first_is_done.set()
             for _, process in self.running.values():
                 process.kill()
             self.changed.notify_all()
@@ -100,6 +102,8 @@ class Jobs:
 
     def _work(self, number: int) -> None:
         """Give jobs to a process; another one is started where it was killed."""
+        if number:
+            self.first_is_done.wait()  # the cores are for it
         process, mine = self._start()
         while True:
             with self.changed:
@@ -112,6 +116,7 @@ class Jobs:
                     process, mine = self._start()
                 self.running[number] = job, process
             self._follow(job, mine)
+            self.first_is_done.set()
             with self.changed:
                 del self.running[number]
             if job.state == "stopped":

@@ -247,4 +247,5 @@ if (experiment) await told(async () => {
   select(tab);
   benches[tab].menu.value = task;
   benches[tab].choose(settings);
+  document.documentElement.dataset.experiment = experiment;
 })();

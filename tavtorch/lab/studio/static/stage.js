@@ -55,7 +55,7 @@ export class Stage {
     size.addEventListener("input", () => { this.size = +size.value; });
     const clear = this.button("clear", () => { this.remember(); this.mask.getContext("2d").clearRect(0, 0, this.width, this.height); this.draw(); });
     const tools = this.choose({ brush: "brush", rubber: "rubber", lasso: "lasso", color: "pick a colour" });
-    return make("div", { className: "tools", role: "toolbar", ariaLabel: "Tools" }, ...tools, this.button("undo", () => this.undo()), clear, make("label", {}, "size", size));
+    return make("div", { className: "tools", role: "toolbar", ariaLabel: "Tools" }, ...tools, this.button("undo", () => this.undo()), clear, make("label", {}, "brush size", size));
   }
 
   contourTools() {
