@@ -3,6 +3,7 @@
 import errno
 import logging
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,13 +68,19 @@ class Write(L.Callback):
         assert isinstance(task, Task)
         written, seconds = (sum(from_all_processes(mine)) for mine in (self.written, self.seconds))
         if trainer.is_global_zero:
-            folder = f" to {self.folder.resolve()}" if self.folder.exists() else ""  # a library is elsewhere
+            folder = f" to {self.folder.resolve()}" if self.folder.exists() else _library(task.save)
             elapsed = time.monotonic() - self.begun
             pace = f"{seconds / elapsed:.1f} × real time" if seconds else f"{written / elapsed:.1f} a second"
             log.info("%d written%s, %d passed over; %s.", written, folder, len(task.errors), pace)
             if task.not_converged:
                 names = ", ".join(task.not_converged)
                 log.info("not converged: %d of %d: %s", len(task.not_converged), written, names)
+
+
+def _library(save: Any) -> str:
+    """Where a writer of songs has its library."""
+    library = save.keywords.get("library") if isinstance(save, partial) else None
+    return f" to {library.place}" if library is not None else ""
 
 
 def _seconds(inputs: dict[str, Any]) -> float:

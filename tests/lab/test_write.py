@@ -256,8 +256,10 @@ def test_songs_into_a_library_and_out_again(tmp_path, caplog):
     write_audio(tmp_path / "noise.wav", torch.randn(1, 6 * 8000), 8000)
     library = Library(tmp_path / "library.sqlite")
     shelve = partial(write_song, library=library)
-    written, errors = predict(tmp_path / "in", tmp_path / "none", shelve, fingerprint_stream, SONG)
+    with caplog.at_level("INFO", "tavtorch"):
+        written, errors = predict(tmp_path / "in", tmp_path / "none", shelve, fingerprint_stream, SONG)
     assert written == 2 and "no peaks" in errors["silence"] and len(library) == 2
+    assert f"2 written to {tmp_path / 'library.sqlite'}" in caplog.text
     ask = {"save": write_answers, "op": partial(recognise, library=library), "media": RECORDING}
     answers = {}
     with caplog.at_level("INFO", "tavtorch"):

@@ -71,6 +71,11 @@ class Library:
     def __len__(self) -> int:
         return self._store.version()[0]
 
+    @property
+    def place(self) -> str:
+        """The absolute path of its file, or its address without the password."""
+        return self._store.place
+
     def __iter__(self) -> Iterator["Song"]:
         """The songs, in the order in which they were added or got their name."""
         return self._store.songs()

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, fields
+from pathlib import Path
 
 from sqlalchemy import delete, func, insert, inspect, select, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
@@ -32,6 +33,12 @@ class Store:
                     raise ValueError(missing(self.name))
                 tables.create(self.engine)
             self.recipe = self._stored_recipe(recipe)
+
+    @property
+    def place(self) -> str:
+        """The absolute path of a file, or the address of a server without its password."""
+        file = self.engine.url.database if self.engine.dialect.name == "sqlite" else None
+        return str(Path(file).resolve()) if file and file != ":memory:" else self.name
 
     def version(self) -> tuple[int, int]:
         """Number of songs and largest id: one of them changes with every change of names or peaks by any process."""

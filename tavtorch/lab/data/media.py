@@ -134,7 +134,7 @@ def _contours(start: str, n: int) -> Tensor:
     """Contours of a file, `(1, m, n, 2)`."""
     try:
         points = np.loadtxt(start, np.float32, delimiter=",", skiprows=1, ndmin=2)
-        return torch.from_numpy(points).reshape(1, -1, n, 2)
+        return torch.from_numpy(points).reshape(1, -1 if len(points) else 1, n, 2)
     except (OSError, ValueError, RuntimeError) as error:
         raise ValueError(
             f"media.start: {start} has no contours of media.n={n} points each ({error}); a line "

@@ -6,12 +6,12 @@ ends at the border of the part.
 """
 
 from collections.abc import Callable
+from inspect import signature
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from tavtorch.lab.contract import takes
 from tavtorch.lab.data.batches import concatenate
 from tavtorch.solve import Solution
 
@@ -31,7 +31,7 @@ def near_hole(
         around: pixels on each side of the hole that belong to the part.
         generator: for an op that takes one.
     """
-    given = {"generator": generator} if takes(model, "generator") else {}
+    given = {"generator": generator} if "generator" in signature(model).parameters else {}
     found = []
     for i in range(len(image)):
         rows, columns = _about(hole[i, 0].nonzero().flip(1).float(), around, image)

@@ -166,7 +166,7 @@ def _inputs(op: Callable[..., Any]) -> list[str]:
 
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:
     try:
-        return typing.get_type_hints(function.__init__ if inspect.isclass(function) else function)  # type: ignore[misc]
+        return typing.get_type_hints(function.__init__ if inspect.isclass(function) else function)
     except NameError:
         return {}
 
@@ -177,7 +177,7 @@ def _words(function: Callable[..., Any]) -> dict[str, str]:
     section = re.split(r"^\S", text, maxsplit=1, flags=re.MULTILINE)[0]
     found: dict[str, str] = {}
     for names, words in re.findall(r"^    (\w[\w, ]*): (.*(?:\n     .*|\n)*)", section, re.MULTILINE):
-        words = " ".join(words.split())
+        words = " ".join(words.split()).removeprefix("see above.")  # where the choices are explained
         for name in names.split(", "):
             found[name] = _words_elsewhere(function, words, name) or words
     return found

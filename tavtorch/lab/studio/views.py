@@ -155,7 +155,8 @@ def _answers(view: View, config: DictConfig, output: Any, batch: Any) -> None:
 def _contours(view: View, output: Any, batch: Any, frames: Sequence[Tensor]) -> None:
     """The way of all contours of a picture, `(frames, contours, points, 2)`, and an SVG of the end."""
     h, w = batch["inputs"]["image"].shape[-2:]
-    chosen = np.unique(np.linspace(0, len(frames) - 1, min(_FRAMES, len(frames))).round().astype(int)) if frames else []
+    last, count = max(len(frames) - 1, 0), min(_FRAMES, len(frames))
+    chosen = sorted(set(torch.linspace(0, last, count).round().int().tolist()))
     way = [frames[i].reshape(-1, *frames[i].shape[-2:]) for i in chosen] + [output.value[0]]
     areas = area(output.value[0]).abs().tolist()
     view.result["shown"].append({

@@ -11,7 +11,7 @@ from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import CodeType, FrameType
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -134,7 +134,7 @@ def run(request: Request) -> dict[str, Any]:
     task.eval()
 
     media = instantiate(config.data.media if name == "recognise" else config.media)
-    item = Item(name=path.stem, sources=[Source.of(path)], **media.read(path))
+    item = _item(path, media.read(path))
     batch, frames, facts = collate([item]), list[torch.Tensor](), list[list[str]]()
     if start:
         task = _remembering(task, frames)
@@ -171,8 +171,7 @@ def add(request: Request) -> dict[str, Any]:
     path, config = Path(request["file"]), systems.composed("fingerprint")
     config.library.url = request["library"]
     task: Task = instantiate(config.task, _convert_="all")
-    sources = [Source.of(path)]
-    batch = collate([Item(name=path.stem, sources=sources, **SONG.read(path))])
+    batch = collate([_item(path, SONG.read(path))])
     output = task.predict_step(batch, 0)
     if task.errors:
         raise ValueError(next(iter(task.errors.values())))
@@ -182,6 +181,10 @@ def add(request: Request) -> dict[str, Any]:
 
 
 _ACTIONS = {"describe": describe, "experiment": open_experiment, "look": look, "run": run, "add": add}
+
+
+def _item(path: Path, read: dict[str, Any]) -> Item:
+    return cast(Item, {"name": path.stem, "sources": [Source.of(path)]} | read)
 
 
 def _write_start(path: Path, shapes: list[dict[str, Any]], n: int = 200) -> Path:

@@ -70,7 +70,18 @@ def begin(folder, *words):
     (folder / "tmp").mkdir()
     path = os.pathsep.join(filter(None, [str(folder / "site"), os.environ.get("PYTHONPATH")]))
     apart = os.environ | {"PYTHONPATH": path, "STUDIO_TRIED": str(folder / "tried"), "TMPDIR": str(folder / "tmp")}
-    command = [sys.executable, "-m", "tavtorch.lab.studio", "--port", "0", "--megabytes", "2", "--minutes", "0.5", *words]
+    command = [
+        sys.executable,
+        "-m",
+        "tavtorch.lab.studio",
+        "--port",
+        "0",
+        "--megabytes",
+        "20",
+        "--minutes",
+        "0.5",
+        *words,
+    ]
     process = subprocess.Popen(command, env=apart, cwd=folder, stdout=subprocess.PIPE, text=True)
     address = process.stdout.readline().split()[2]
     studio = Studio(address, folder / "tried", folder / "tmp", process)

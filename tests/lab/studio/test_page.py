@@ -57,7 +57,10 @@ def opened(page, kind, file):
 
 def drag(page, panel, *places, size=(120, 90)):
     box = panel.locator(".stage canvas").first.bounding_box()
-    at = [(box["x"] + (x + 0.5) / size[0] * box["width"], box["y"] + (y + 0.5) / size[1] * box["height"]) for x, y in places]
+    at = [
+        (box["x"] + (x + 0.5) / size[0] * box["width"], box["y"] + (y + 0.5) / size[1] * box["height"])
+        for x, y in places
+    ]
     page.mouse.move(*at[0])
     page.mouse.down()
     for place in at[1:]:

@@ -32,8 +32,8 @@ def test_a_name_stays_within_the_folder_of_its_visitor(studio, name):
 
 def test_uploads_are_bounded(studio):
     cookie = studio.visitor()
-    status, told, _ = studio.upload(cookie, "x.png", bytes(2 * 2**20 + 1))
-    assert status == 400 and "larger than 2 MB" in told
+    status, told, _ = studio.upload(cookie, "x.png", bytes(20 * 2**20 + 1))
+    assert status == 400 and "larger than 20 MB" in told
     assert "is empty" in studio.upload(cookie, "x.png", b"")[1]
 
 

@@ -26,7 +26,7 @@ function picker(text, take, more = {}) {
 
 // A formula with subscripts: min_u, W_{jk}.
 function indices(text) {
-  return text.split(/_(\{.*?\}|\w)/).map((part, i) => i % 2 ? make("sub", { textContent: part.replace(/[{}]/g, "") }) : part);
+  return text.split(/_(\{.*?\}|[\p{L}\p{N}])/u).map((part, i) => i % 2 ? make("sub", { textContent: part.replace(/[{}]/g, "") }) : part);
 }
 
 class Bench {
