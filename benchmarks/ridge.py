@@ -4,7 +4,9 @@ python train.py task=ridge trainer.max_time=00:01:00:00     trains it, an hour a
 uv run benchmarks/ridge.py weights runs/ridge/checkpoints/best.ckpt
                                                             makes these weights those of the package
 uv run benchmarks/ridge.py speed                            time and certificates at 512²
-uv run benchmarks/ridge.py scores IMAGES [EVERY]            on every, or every EVERYth, PNG of IMAGES/{set12,bsd68}
+uv run benchmarks/ridge.py scores IMAGES [EVERY [LEVEL ...]]
+                                                            on every, or every EVERYth, PNG of IMAGES/{set12,bsd68}
+uv run benchmarks/ridge.py distances IMAGES [EVERY]         certified and true distances to the minimiser, on BSD68
 """
 
 import sys
@@ -54,11 +56,15 @@ def speed():
             print(f"512² σ {level} to {tol:.0e}: {found.iterations.item()} steps, {min(spent):.2f} s", flush=True)
 
 
-def scores(folder, every=1):
+def pictures(folder, every):
+    files = sorted(Path(folder).glob("*.png"))[::every]
+    return [torch.from_numpy(imread(file)).float()[None, None] / 255 for file in files]
+
+
+def scores(folder, every=1, *levels):
     for name in ("set12", "bsd68"):
-        files = sorted((Path(folder) / name).glob("*.png"))[::every]
-        images = [torch.from_numpy(imread(file)).float()[None, None] / 255 for file in files]
-        for level in (15, 25, 50):
+        images = pictures(Path(folder) / name, every)
+        for level in levels or (15, 25, 50):
             sigma, rows, steps, away = level / 255, [], [], []
             for i, clean in enumerate(images):
                 f = noisy(clean, sigma, i)
@@ -68,10 +74,21 @@ def scores(folder, every=1):
                 away.append(255 * found.gap.item())
             known, unknown, total_variation = torch.tensor(rows).mean(0).tolist()
             print(
-                f"{name} σ {level}: {known:.2f} dB, σ unknown {unknown:.2f}, rof with the oracle's weight "
-                f"{total_variation:.2f}; {sum(steps) / len(steps):.0f} steps, within {max(away):.2f} grey levels",
+                f"{len(images)} of {name} σ {level}: {known:.2f} dB, σ unknown {unknown:.2f}, rof at its oracle "
+                f"{total_variation:.2f}; {sum(steps) / len(steps):.0f} steps, within {max(away):.2f} levels of 255",
                 flush=True,
             )
+
+
+def distances(folder, every=17):
+    for level in (15, 25, 50):
+        for i, clean in enumerate(pictures(Path(folder) / "bsd68", every)):
+            f = noisy(clean, level / 255, i)
+            best = ridge(f.double(), level / 255, stop=Stop(1e-8, 2000, 10)).value
+            for tol in (2e-3, 1e-3):
+                found = ridge(f, level / 255, stop=Stop(tol, 500, 1))
+                away = (found.value.double() - best).square().mean().sqrt()
+                print(f"σ {level}: certified {255 * found.gap.item():.3f}, true {255 * away.item():.3f} grey levels")
 
 
 def oracle(f, sigma, clean):
@@ -80,7 +97,7 @@ def oracle(f, sigma, clean):
 
 if __name__ == "__main__":
     command, *arguments = sys.argv[1:]
-    if command == "scores":
-        scores(arguments[0], *map(int, arguments[1:]))
+    if command in ("scores", "distances"):
+        {"scores": scores, "distances": distances}[command](arguments[0], *map(int, arguments[1:]))
     else:
         {"weights": weights, "speed": speed}[command](*arguments)
