@@ -1,7 +1,7 @@
 """Pictures without noise, holes and blur, by a small energy: Tikhonov, total variation (ROF), harmonic filling.
 
 `rof` and `inpaint_tv` pose a problem, `primal_dual` solves it with a certificate; `weight` chooses the weight from the
-noise.
+noise. `restore` looks behind `operators`, by `restore_tv` or by `restore_learned`.
 """
 
 from tavtorch.image.restoration.harmonic import inpaint_harmonic as inpaint_harmonic

@@ -148,9 +148,9 @@ class Subsample(Operator):
         kernel, mirrors = self.kernel.detach().to(like), self._mirrors()
         if mirrors == 4:
             return _folded(_cosines(kernel, like).abs(), self.factor)
-        k, l = (2 * n - 1 for n in kernel.shape[-2:])
-        spectrum = torch.fft.rfft2(kernel, s=(k, l))
-        correlation = torch.fft.irfft2(spectrum.abs().square(), s=(k, l)).roll((k // 2, l // 2), (-2, -1))
+        size = [2 * n - 1 for n in kernel.shape[-2:]]
+        middle = [n - 1 for n in kernel.shape[-2:]]
+        correlation = torch.fft.irfft2(torch.fft.rfft2(kernel, s=size).abs().square(), s=size).roll(middle, (-2, -1))
         return 4 / mirrors * _cosines(correlation, like).clamp(min=0)
 
     def _mirrors(self) -> int:

@@ -47,8 +47,8 @@ def restore(
 
     Args:
         image: `f`, `(b, c, m, n)`.
-        operator: `A`: `Blur`, `Subsample`, `Mask`, products of them by `@`, or a pair of functions, `A` and its adjoint,
-            as for `Operator`. The kernels are known: this is not blind.
+        operator: `A`: `Blur`, `Subsample`, `Mask`, products of them by `@`, or a pair of functions, `A` and its
+            adjoint, as for `Operator`. The kernels are known: this is not blind.
         weight: λ > 0, in the unit of the image for total variation: a number, one an image `(b,)`, or, for total
             variation, a map `(b, 1, h, w)`; more is smoother. A tenth of the noise is a good start for `"tv"`, 0.1
             for a model.
@@ -65,7 +65,7 @@ def restore(
     doi:10.1109/ICIP.1994.413269; learned: Goujon, Neumayer & Unser, SIAM J. Imaging Sci. 17(1), 2024,
     doi:10.1137/23M1565243.
 
-    >>> from tavtorch import Subsample, gaussian_kernel
+    >>> from tavtorch import Blur, Subsample, gaussian_kernel
     >>> camera = Subsample(2) @ Blur(gaussian_kernel(0.5))
     >>> square = torch.zeros(1, 1, 16, 16)
     >>> square[..., 4:12, 4:12] = 1.0
@@ -90,7 +90,7 @@ def restore(
         if isinstance(regulariser, RidgeModel):
             found = _learned(inside, operator, strength, regulariser, sigma, still, stop, frame)
         elif regulariser == "tv":
-            eps = 8 * torch.finfo(f.dtype).eps
+            eps = 32 * torch.finfo(f.dtype).eps  # of the transforms
             noise = total((eps * f.detach() / unit).square()) + torch.finfo(torch.float64).tiny
             problem = restore_tv.Problem(operator, inside, strength / unit, coupling, flat, noise)
             found = restore_tv.minimise(problem, still, stop or Stop(1e-3, 2000), frame)

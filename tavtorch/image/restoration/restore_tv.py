@@ -2,8 +2,8 @@
 
     min_u  ½ |A u - f|² + Σ_i λ_i |∇u|_i
 
-The alternating direction method of multipliers on `z = ∇u`. With `M >= AᵀA` diagonal in the cosine transform, and `P` the
-projection on the balls of radius `λ / ρ`, its state is a field `s` and the picture `u`, and a step is
+The alternating direction method of multipliers on `z = ∇u`. With `M >= AᵀA` diagonal in the cosine transform, and `P`
+the projection on the balls of radius `λ / ρ`, its state is a field `s` and the picture `u`, and a step is
 
     (M + ρ ∇ᵀ∇) u ← Aᵀf + (M - AᵀA) u + ρ ∇ᵀ(s - 2 P(s)),        s ← P(s) + α ∇u + (1 - α) (s - P(s)).
 
@@ -216,7 +216,8 @@ def _linear_response(g: Tensor, s: Tensor, forward: Step, stop: Stop) -> Tensor:
 
         min_w  ½ |A w|² - <g, w> + Σ λ / 2|∇u| · |∇w - n (n · ∇w)|²  where |s| > λ / ρ, and ∇w = 0 elsewhere
 
-    Here `n = s / |s|`. The map is symmetric: it serves both modes of derivatives. It stops on `|AᵀA w + ∇ᵀq - g| / |g|`.
+    Here `n = s / |s|`. The map is symmetric: it serves both modes of derivatives. It stops on what is left,
+    `|AᵀA w + ∇ᵀq - g| / |g|`.
     """
     assert isinstance(forward.ball, Projection)
     right = cosine_transform(g)
