@@ -41,6 +41,7 @@ def test_it_carries_what_it_needs_and_no_more(unpacked):
         "py.typed",
         "train.py",
         "lab/templates/page.html",
+        "lab/studio/static/app.js",
         "configs/train.yaml",
         "configs/task/separate.yaml",
     ):

@@ -107,7 +107,7 @@ def look(request: Request) -> dict[str, Any]:
     if path.suffix.lower() in AUDIO:
         rate, channels, frames = audio_info(path)
         if frames > request["seconds"] * rate:
-            raise ValueError(f"{path}: it is longer than {request['seconds'] / 60:.0f} minutes; cut it.")
+            raise ValueError(f"{path}: it is longer than {request['seconds'] / 60:g} minutes; cut it.")
         view = views.View(folder)
         view.sounds({"the recording": read_audio(path)[0]}, rate)
         facts = [["length", f"{frames / rate:.1f} s, {channels} channel{'s' * (channels > 1)}, {rate} Hz"]]

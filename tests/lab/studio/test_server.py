@@ -41,7 +41,7 @@ def test_long_recordings_are_refused(studio):
     cookie, file = studio.visitor(), io.BytesIO()
     soundfile.write(file, torch.zeros(31 * 8000).numpy(), 8000, format="FLAC")
     _, told, _ = studio.upload(cookie, "x.flac", file.getvalue())
-    assert "x.flac: it is longer than 0 minutes" in studio.done(cookie, {"do": "look", "file": told["file"]})[1]
+    assert "x.flac: it is longer than 0.5 minutes" in studio.done(cookie, {"do": "look", "file": told["file"]})[1]
 
 
 @pytest.mark.parametrize(
