@@ -103,8 +103,8 @@ def grey(image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 1 h w"]:
 
 def square(image: Float[Tensor, "b c h w"], size: int) -> Float[Tensor, "b c {size} {size}"]:
     """Shrunk until the shorter side has `size` pixels, and cropped to a square about the centre."""
-    scale = size / min(image.shape[-2:])
-    if scale > 1:
+    scale = size / min(image.shape[-2:]) * (1 + 1e-9)  # its product with the side is rounded down
+    if size > min(image.shape[-2:]):
         raise ValueError(f"data.size: {size} is more than a picture of {tuple(image.shape[-2:])} pixels has; lower it.")
     if scale < 1:
         image = F.interpolate(image, scale_factor=scale, mode="bilinear", antialias=True)
