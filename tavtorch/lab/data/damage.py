@@ -29,6 +29,17 @@ def noisy(image: Float[Tensor, "1 c h w"], generator: Generator, *, sigma: float
     return {"image": image + sigma * torch.randn(image.shape, generator=generator)}
 
 
+def seen(
+    image: Float[Tensor, "1 c h w"],
+    generator: Generator,
+    *,
+    operator: Callable[[Tensor], Tensor],
+    sigma: float = 0.0,
+) -> dict[str, Tensor]:
+    """What a camera makes of the picture, `operator`, and then noise of deviation `sigma`."""
+    return noisy(operator(image), generator, sigma=sigma)
+
+
 def missing(
     image: Float[Tensor, "1 c h w"], generator: Generator, *, share: float, sigma: float = 0.0
 ) -> dict[str, Tensor]:

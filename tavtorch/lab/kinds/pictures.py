@@ -7,6 +7,7 @@ from typing import Any, cast
 import matplotlib
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -26,6 +27,8 @@ _POINTS = 14  # of a convergence curve
 def restoration(output: Tensor | Solution, batch: Batch) -> dict[str, Tensor]:
     """Similarity of the result, and of the op's input, to a truth in [0, 1].
 
+    An input of larger pixels is scored as its bicubic interpolation.
+
     - `psnr`: peak signal-to-noise ratio `-10 log10 |u - truth|² / n`, in dB, of values clipped to [0, 1];
     - `ssim`: structural similarity (Wang et al. 2004, doi:10.1109/TIP.2003.819861), 1 is equal;
     - `psnr_in_hole`: PSNR over the missing pixels only, if there is a hole;
@@ -33,7 +36,7 @@ def restoration(output: Tensor | Solution, batch: Batch) -> dict[str, Tensor]:
     """
     inputs, truth = batch["inputs"], batch["truth"]
     columns: dict[str, Tensor] = {}
-    for part, image in {"input": inputs["image"], "result": value_of(output)}.items():
+    for part, image in {"input": enlarged(inputs["image"], truth), "result": value_of(output)}.items():
         image = image.clamp(0, 1)
         columns[f"{part}/psnr"] = psnr(image, truth)
         columns[f"{part}/ssim"] = _ssim(image, truth)
@@ -63,7 +66,8 @@ def restored(output: Tensor | Solution, batch: Batch, *, op: Callable[..., Any] 
         op: an iterative op whose convergence is plotted too.
     """
     inputs = batch["inputs"]
-    before, after = inputs["image"], value_of(output)
+    after = value_of(output)
+    before = enlarged(inputs["image"], after)
     hole = inputs.get("hole")
     panels = [
         Panel("input", picture(before[0] if hole is None else marked(before[0], hole[0]))),
@@ -85,6 +89,12 @@ def removed(output: Tensor | Solution, batch: Batch, *, op: Callable[..., Any] |
         Panel("after", picture(value_of(output)[0]), before="before"),
     ]
     return [*panels, *_convergence_panels(op, inputs, output)]
+
+
+def enlarged(image: Float[Tensor, "b c m n"], like: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+    """The picture at the size of another, by bicubic interpolation; unchanged if it has it."""
+    size = like.shape[-2:]
+    return image if image.shape[-2:] == size else F.interpolate(image, size=size, mode="bicubic")
 
 
 def marked(

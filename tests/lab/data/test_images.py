@@ -149,3 +149,8 @@ def test_a_size_that_a_picture_has_not():
 def test_pictures_with_truth_are_not_predicted_on():
     with pytest.raises(ValueError, match="data=folder"):
         pictures(partial(noisy, sigma=0.1)).setup("predict")
+
+
+@pytest.mark.parametrize("side", [427, 300, 241])
+def test_a_shrunk_side_is_not_rounded_down(side):
+    assert square(torch.rand(1, 1, side, side + 9), 240).shape == (1, 1, 240, 240)
