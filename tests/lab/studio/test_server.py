@@ -88,9 +88,11 @@ def test_a_result_has_the_format_and_depth_that_came(studio, tmp_path):
 
 def test_nothing_is_left_and_no_host_was_asked(start_studio, tmp_path, small):
     running = start_studio(tmp_path, "--processes", "1")
-    running.upload(running.visitor(), "x.png", small)
-    assert len(list(running.temporary.glob("tavtorch-studio-*/*"))) == 1
-    running.process.terminate()
-    running.process.wait(30)
+    try:
+        running.upload(running.visitor(), "x.png", small)
+        assert len(list(running.temporary.glob("tavtorch-studio-*/*"))) == 1
+    finally:
+        running.process.terminate()
+        running.process.wait(30)
     assert not list(running.temporary.glob("tavtorch-studio-*"))
     assert not running.tried.exists()
