@@ -20,6 +20,7 @@ from tavtorch.image import contours, patches, restoration, splitting
 
 EXACT = Stop(tol=1e-14, max_iter=40000, every=20)
 CLOSE = Stop(tol=1e-11, max_iter=2000, every=10)
+BEHIND = Stop(tol=1e-13, max_iter=600, every=20)
 LINEAR = Stop(tol=1e-13, max_iter=500, every=1)
 
 
@@ -131,6 +132,10 @@ CASES = {  # of one tensor each, beside the weights that the tests of each op lo
         lambda sigma: tavtorch.ridge(same(picture), sigma, stop=CLOSE).value,
         lambda: torch.tensor([0.1, 0.2]).double(),
     ),
+    "restore": (
+        lambda image: tavtorch.restore(image, tavtorch.Blur(torch.tensor([[0.1, 0.8, 0.1]])), 0.2, stop=BEHIND),
+        partial(picture, h=4, w=5),
+    ),
     "inpaint_tv": (lambda image: tavtorch.inpaint_tv(image, hole(len(image)), 0.1, stop=EXACT), picture),
     "inpaint_tv, exact": (lambda image: tavtorch.inpaint_tv(image, hole(len(image)), stop=EXACT), picture),
     "inpaint_harmonic": (lambda image: tavtorch.inpaint_harmonic(image, hole(len(image)), stop=LINEAR), picture),
@@ -176,7 +181,8 @@ NO_DERIVATIVE = {  # what gives no tensor that depends smoothly on one, or is ma
     "hole_from_color", "fill", "noise_level", "sure_weight", "discrepancy_weight", "least_correlated", "sobolev",
     "gabor", "median", "peaks", "pairs", "unpack", "evidence", "fingerprint", "fingerprint_stream", "recognise",
     "recognise_stream", "setlist", "gathered", "distinct_frames", "nmf_split", "separate", "separate_components",
-    "separate_nmf", "assign", "iterate", "implicit", "conjugate_gradient",
+    "separate_nmf", "gaussian_kernel", "disk_kernel", "motion_kernel", "assign", "iterate", "implicit",
+    "conjugate_gradient",
 }  # fmt: skip
 ROOMS = [tavtorch, restoration, patches, splitting, contours, separation, recognition]
 
@@ -188,7 +194,7 @@ TOLERANCE = {
 RANDOM = {"inpaint_patches", "nmf"}  # draws numbers: vmap refuses it
 FIRST_ONLY = {
     "rof", "rof, weight", "rof, huber", "inpaint_tv", "inpaint_tv, exact", "split_rof", "split_hilbert", "split_l1",
-    "split_meyer", "ridge", "ridge, sigma", "gvf_force", "ggvf_force", "evolve", "segment", "nmf",
+    "split_meyer", "ridge", "ridge, sigma", "restore", "gvf_force", "ggvf_force", "evolve", "segment", "nmf",
 }  # fmt: skip
 ONLY_ALONE = {"UNet", *RANDOM}  # vmap is an error of PyTorch's own
 

@@ -23,6 +23,9 @@ RANGES = [1.0] * 6 + [0.0, 1e-30, 1e-6, 1e3, 1e30, -1.0, float("inf"), float("na
 WEIGHTS = [0.1] * 4 + [0.0, 1e-30, 1e30, 1e-4, 1e4, -1.0, float("nan"), float("inf")]
 
 
+BELL = torch.tensor([[0.1, 0.8, 0.1]])
+
+
 def plain(op):
     """An op without the checks of shapes that only the tests have."""
     return getattr(op, "__wrapped__", op)
@@ -33,6 +36,7 @@ PICTURE_OPS = {  # of an image, a hole, a weight, points
     "tikhonov": lambda x: plain(tavtorch.tikhonov)(x.image, x.weight),
     "rof": lambda x: plain(tavtorch.rof)(x.image, x.weight, coupling=x.coupling, stop=FEW),
     "rof, huber": lambda x: plain(tavtorch.rof)(x.image, x.weight, huber=x.number, stop=FEW),
+    "restore": lambda x: plain(tavtorch.restore)(x.image, tavtorch.Blur(BELL), x.weight, coupling=x.coupling, stop=FEW),
     "inpaint_tv": lambda x: plain(tavtorch.inpaint_tv)(x.image, x.hole, x.weight, coupling=x.coupling, stop=FEW),
     "inpaint_harmonic": lambda x: plain(tavtorch.inpaint_harmonic)(x.image, x.hole, order=x.order),
     "inpaint_patches": lambda x: plain(tavtorch.inpaint_patches)(x.image, x.hole, size=3),
@@ -73,7 +77,16 @@ SOUND_OPS = {  # of magnitudes `(b, f, t)`, spectra `(b, c, f, t)` and waves `(b
 OPS = {**PICTURE_OPS, **SOUND_OPS}
 OWN_TYPE = {"segment", "total_variation"}  # the type of the points; float32 at least
 CALCULUS = {"gradient", "laplacian", "sample", "spectrum", "sonogram"}  # linear: what is not finite goes through
-SAME_SHAPE = {"rof", "rof, huber", "tikhonov", "inpaint_tv", "inpaint_harmonic", "inpaint_patches", "enhance"}
+SAME_SHAPE = {
+    "restore",
+    "rof",
+    "rof, huber",
+    "tikhonov",
+    "inpaint_tv",
+    "inpaint_harmonic",
+    "inpaint_patches",
+    "enhance",
+}
 
 
 def by_frequency(image):
