@@ -103,9 +103,10 @@ def minimise(problem: Problem, still: Tensor, stop: Stop, frame: Frame) -> Solut
 
         def certified(s: Tensor, spectrum: Tensor) -> Tensor:
             spectrum, s = step(s, spectrum)[::-1]
-            exact = _double(fixed), _double(step)
+            problem = fixed._replace(f=fixed.f.double(), weight=fixed.weight.double(), flat=fixed.flat.double())
+            exact = step._replace(rho=step.rho.double(), inverse=step.inverse.double())
             u = frame.rounded(image_of(spectrum))
-            return _measure(*exact, u, step.multiplier(s).double()).to(s.dtype)
+            return _measure(problem, exact, u, step.multiplier(s).double()).to(s.dtype)
 
         found = iterate(lambda k, *state: step(*state), (s, step.start), measured, stop, certify=certified)
         s, spectrum = step(*found.value)
@@ -179,11 +180,6 @@ def _reflect(s: Tensor, ball: Projection | ProjectionDerivative) -> tuple[Tensor
 @compiled
 def _relax(inside: Tensor, s: Tensor, u: Tensor) -> Tensor:
     return inside + torch.lerp(s - inside, gradient(u), RELAXATION)
-
-
-def _double(part: Problem | Step) -> Problem | Step:
-    """The same in double precision."""
-    return part._make(value.double() if isinstance(value, Tensor) else value for value in part)
 
 
 def _measure(problem: Problem, step: Step, u: Tensor, p: Tensor) -> Tensor:
