@@ -1,7 +1,8 @@
 """Vector fields on the pixel grid, as every total-variation solver of this wing uses them.
 
-A field `(b, c, 2, h, w)` has one vector `(x, y)` a pixel and channel, as `gradient` of an image gives it. `Coupling`
-says over which of its axes one length is taken; total variation is the sum of these lengths.
+A field `(b, c, 2, h, w)` has one vector `(x, y)` a pixel and channel, as `gradient` of an image gives it, and a field
+`(b, c, 3, d, h, w)` one `(x, y, z)` a voxel. `Coupling` says over which of its axes one length is taken; total
+variation is the sum of these lengths.
 """
 
 from typing import Literal, NamedTuple
@@ -10,9 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tavtorch.image.grid import distances, space
+
 Coupling = Literal["joint", "separate", "none"]
-COUPLED: dict[str, tuple[int, ...]] = {"joint": (-3, -4), "separate": (-3,), "none": ()}
-"""The axes of a field `(b, c, 2, h, w)` over which one length is taken."""
+COUPLED: dict[str, tuple[int, ...]] = {"joint": (2, 1), "separate": (2,), "none": ()}
+"""The axes of a field `(b, c, n, …)` over which one length is taken."""
 
 
 def inner(a: Tensor, b: Tensor, coupling: Coupling) -> Tensor:
@@ -39,7 +42,7 @@ def total(a: Tensor) -> Tensor:
 
 
 def mean_of(image: Tensor, hole: Tensor | None = None) -> Tensor:
-    """Mean of the known pixels of each channel, `(b, c, 1, 1)`; of equal pixels it is exact."""
+    """Mean of the known pixels of each channel, `(b, c, 1, …)`; of equal pixels it is exact."""
     return _mean_low_high(image, hole)[0]
 
 
@@ -58,9 +61,9 @@ class Frame(NamedTuple):
     too large or too small for its type."""
 
     offset: Tensor
-    """Of each channel, `(b, c, 1, 1)`."""
+    """Of each channel, `(b, c, 1, …)`."""
     unit: Tensor
-    """Of each item, `(b, 1, 1, 1)`, a power of 2: to divide by it is exact."""
+    """Of each item, `(b, 1, 1, …)`, a power of 2: to divide by it is exact."""
 
     def inside(self, image: Tensor) -> Tensor:
         return image / self.unit - self.offset / self.unit
@@ -84,35 +87,40 @@ def frame_of(image: Tensor, hole: Tensor | None = None, offset: Tensor | None = 
 
 def _mean_low_high(image: Tensor, hole: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     """Mean, least and greatest of the known pixels of each channel; the mean is between the others."""
-    hole = torch.zeros_like(image[:1, :1], dtype=torch.bool) if hole is None else hole
-    low = image.masked_fill(hole, torch.inf).amin((-2, -1), keepdim=True)
-    high = image.masked_fill(hole, -torch.inf).amax((-2, -1), keepdim=True)
-    mean = (image.masked_fill(hole, 0) / (~hole).sum((-2, -1), keepdim=True)).sum((-2, -1), keepdim=True)
+    hole, axes = torch.zeros_like(image[:1, :1], dtype=torch.bool) if hole is None else hole, space(image)
+    low = image.masked_fill(hole, torch.inf).amin(axes, keepdim=True)
+    high = image.masked_fill(hole, -torch.inf).amax(axes, keepdim=True)
+    mean = (image.masked_fill(hole, 0) / (~hole).sum(axes, keepdim=True)).sum(axes, keepdim=True)
     return mean.clamp(low, high), low, high
 
 
-def flow(image: Tensor) -> Tensor:
-    """A field `p` with `image + div p` constant: along the rows to their means, then along the columns."""
-    image = image - image[..., :1, :1]  # a constant image has no flow, not even a rounded one
-    rows = image.mean(-1, keepdim=True)
-    columns = (rows.mean(-2, keepdim=True) - rows).cumsum(-2)
-    return torch.stack(((rows - image).cumsum(-1), columns.expand_as(image)), dim=-3)
+def flow(image: Tensor, spacing: Tensor | None = None) -> Tensor:
+    """A field `p` with `image + div p` constant: along the rows to their means, then along the columns, and so on."""
+    mean = image[(..., *(slice(1) for _ in space(image)))]
+    mean, parts = image - mean, []  # a constant image has no flow, not even a rounded one
+    for k in reversed(space(image)):
+        rest, mean = mean, mean.mean(k, keepdim=True)
+        parts.append((mean - rest).cumsum(k).expand_as(image))
+    field = torch.stack(parts, dim=2)
+    return field if spacing is None else torch.where(field == 0, 0, field * distances(spacing, field))
 
 
 def capped(weight: Tensor, flow: Tensor, coupling: Coupling) -> tuple[Tensor, Tensor]:
-    """λ with the case taken out in which the solution is constant, and whether that is the case, `(b, 1, 1, 1)`.
+    """λ with the case taken out in which the solution is constant, and whether that is the case, `(b, 1, 1, …)`.
 
     If λ is at least the longest vector of `flow(f)`, the constant image is the solution, for every larger λ as well;
     λ is then replaced by that least value.
     """
-    enough = variation(flow, coupling).flatten(1).amax(1).reshape(-1, 1, 1, 1)
-    constant = weight.amin((-2, -1), keepdim=True) >= enough
+    enough = variation(flow, coupling).flatten(1).amax(1).reshape(-1, *(1,) * (weight.dim() - 1))
+    constant = weight.amin(space(weight), keepdim=True) >= enough
     return torch.where(constant, enough, weight), constant
 
 
-def mean_of_four(a: Tensor) -> Tensor:
-    """Half the resolution: means of 2 × 2 pixels, of fewer at odd borders."""
-    return F.avg_pool2d(a, 2, ceil_mode=True, count_include_pad=False)
+def halved(a: Tensor) -> Tensor:
+    """Half the resolution: means of 2 × 2 pixels, or of 2 × 2 × 2 voxels, of fewer at odd borders."""
+    pool = F.avg_pool3d if len(space(a)) == 3 else F.avg_pool2d
+    sides = [min(a.shape[k], 2) for k in space(a)]  # in three dimensions no window may exceed what it is in
+    return pool(a, sides, ceil_mode=True, count_include_pad=False)
 
 
 class Projection(NamedTuple):

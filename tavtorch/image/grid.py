@@ -2,8 +2,13 @@
 
 Forward differences with reflecting (Neumann) borders, so that `divergence` is minus the adjoint of `gradient` and both
 are diagonal in the cosine transform. Pixels are the unit of length; pixel centres are at integers; x runs along
-the last axis.
+the last axis, y along the one before it, and z, the depth of a volume or the time of a film, before that.
+
+A tensor of five axes is a batch of volumes `(b, c, d, h, w)`, with three axes of space; any other is of pictures,
+`(..., h, w)`, with two.
 """
+
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -11,34 +16,69 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd import forward_ad
 
+VOLUMES = 5
+"""How many axes a batch of volumes has."""
 
-def gradient(u: Float[Tensor, "*b h w"]) -> Float[Tensor, "*b 2 h w"]:
+
+def space(u: Tensor) -> tuple[int, ...]:
+    """The axes of space of pictures, `(-2, -1)`, or of volumes, `(-3, -2, -1)`."""
+    return tuple(range(-3 if u.dim() == VOLUMES else -2, 0))
+
+
+def gradient(
+    u: Float[Tensor, "*b h w"], *, spacing: Sequence[float] | Float[Tensor, "n"] | None = None
+) -> Float[Tensor, "..."]:
     """Forward differences `(u[y, x+1] - u[y, x], u[y+1, x] - u[y, x])`, zero across the last column and row.
 
     Args:
-        u: `(..., h, w)`; an image `(b, c, h, w)` gives one vector a channel, `(b, c, 2, h, w)`.
+        u: `(..., h, w)`; an image `(b, c, h, w)` gives one vector a channel, `(b, c, 2, h, w)`; or volumes
+            `(b, c, d, h, w)`.
+        spacing: distances between neighbours along each axis of space, in the order of the axes of `u`; by default 1.
 
     Returns:
-        `(..., 2, h, w)`: the components (x, y), per pixel.
+        `(..., 2, h, w)`: the components (x, y), per pixel; of volumes `(b, c, 3, d, h, w)`: (x, y, z).
 
     >>> gradient(torch.tensor([[0.0, 1.0, 3.0]]))[0]
     tensor([[1., 2., 0.]])
     """
-    return torch.stack((F.pad(u.diff(dim=-1), (0, 1)), F.pad(u.diff(dim=-2), (0, 0, 0, 1))), dim=-3)
+    axes = space(u)
+    field = torch.stack([F.pad(u.diff(dim=k), beside(k, 0, 1)) for k in reversed(axes)], dim=axes[0] - 1)
+    return field if spacing is None else field / distances(spacing, field)
 
 
-def divergence(p: Float[Tensor, "*b 2 h w"]) -> Float[Tensor, "*b h w"]:
+def divergence(
+    p: Float[Tensor, "..."], *, spacing: Sequence[float] | Float[Tensor, "n"] | None = None
+) -> Float[Tensor, "..."]:
     """Minus the adjoint of `gradient`: `<gradient(u), p> = -<u, divergence(p)>` for every `u` and `p`.
 
     The last column of the x component and the last row of the y component do not count, since `gradient` is zero there.
     """
-    x, y = p.unbind(-3)
-    return F.pad(x[..., :-1], (1, 1)).diff(dim=-1) + F.pad(y[..., :-1, :], (0, 0, 1, 1)).diff(dim=-2)
+    axes = space(p[..., 0, :])
+    parts = (p if spacing is None else p / distances(spacing, p)).unbind(axes[0] - 1)
+    ends = [
+        F.pad(part.narrow(k, 0, part.shape[k] - 1), beside(k, 1, 1)).diff(dim=k)
+        for k, part in zip(reversed(axes), parts, strict=True)
+    ]
+    return sum(ends[1:], ends[0])
 
 
-def laplacian(u: Float[Tensor, "*b h w"]) -> Float[Tensor, "*b h w"]:
-    """Five-point Laplacian `divergence(gradient(u))`: the sum of the neighbours' differences from the pixel."""
-    return divergence(gradient(u))
+def laplacian(
+    u: Float[Tensor, "*b h w"], *, spacing: Sequence[float] | Float[Tensor, "n"] | None = None
+) -> Float[Tensor, "*b h w"]:
+    """Laplacian `divergence(gradient(u))`, of five points in pictures and seven in volumes: the sum of the neighbours'
+    differences from the pixel."""
+    return divergence(gradient(u, spacing=spacing), spacing=spacing)
+
+
+def distances(spacing: Sequence[float] | Tensor, field: Tensor) -> Tensor:
+    """Distances between neighbours, given in the order of the axes, as `(n, 1, …)` in that of a field's components."""
+    along = torch.as_tensor(spacing, dtype=field.dtype, device=field.device)
+    return along.flip(0).reshape(-1, *(1,) * len(along))
+
+
+def beside(axis: int, before: int, after: int) -> tuple[int, ...]:
+    """The argument of `F.pad` for one axis, counted from the last."""
+    return (0, 0) * (-axis - 1) + (before, after)
 
 
 def sample(image: Float[Tensor, "b c h w"], points: Float[Tensor, "b n 2"]) -> Float[Tensor, "b n c"]:
@@ -82,34 +122,45 @@ def _sample_by_gathering(image: Tensor, points: Tensor) -> Tensor:
 
 
 def cosine_transform(u: Float[Tensor, "*b h w"]) -> Float[Tensor, "*b h w"]:
-    """Orthonormal two-dimensional cosine transform (DCT-II), in which Neumann differences are diagonal.
+    """Orthonormal cosine transform (DCT-II) along every axis of space, in which Neumann differences are diagonal.
 
         laplacian  ↔  -(2 - 2 cos(pi i / h)) - (2 - 2 cos(pi j / w))        at frequency (i, j)
 
     Source: Makhoul, "A fast cosine transform in one and two dimensions", IEEE TASSP 28(1), 1980,
     doi:10.1109/TASSP.1980.1163351.
     """
-    return _cosine_rows(_cosine_rows(u).mT).mT
+    for k in reversed(space(u)):
+        u = _cosine_rows(u.transpose(k, -1)).transpose(k, -1)
+    return u
 
 
 def inverse_cosine_transform(u: Float[Tensor, "*b h w"]) -> Float[Tensor, "*b h w"]:
     """Inverse, and adjoint, of `cosine_transform`."""
-    return _inverse_cosine_rows(_inverse_cosine_rows(u).mT).mT
+    for k in reversed(space(u)):
+        u = _inverse_cosine_rows(u.transpose(k, -1)).transpose(k, -1)
+    return u
 
 
-def cosine_frequencies(like: Float[Tensor, "*b h w"]) -> Float[Tensor, "2 h w"]:
-    """Frequencies (x, y) of the coefficients of `cosine_transform`, in cycles a pixel, from 0 to less than ½.
+def cosine_frequencies(like: Float[Tensor, "*b h w"]) -> Float[Tensor, "..."]:
+    """Frequencies of the coefficients of `cosine_transform`, in cycles a pixel, from 0 to less than ½.
+
+    Returns:
+        `(2, h, w)`: (x, y); of volumes `(3, d, h, w)`: (x, y, z).
 
     >>> cosine_frequencies(torch.zeros(1, 4))[0]
     tensor([[0.0000, 0.1250, 0.2500, 0.3750]])
     """
-    y, x = (torch.arange(n, dtype=like.dtype, device=like.device) / (2 * n) for n in like.shape[-2:])
-    return torch.stack(torch.meshgrid(x, y, indexing="xy"))
+    sides = [like.shape[k] for k in space(like)]
+    along = [torch.arange(n, dtype=like.dtype, device=like.device) / (2 * n) for n in sides]
+    return torch.stack(torch.meshgrid(*along, indexing="ij")[::-1])
 
 
-def laplacian_eigenvalues(like: Float[Tensor, "*b h w"]) -> Float[Tensor, "h w"]:
-    """Eigenvalues `4 sin²(π ω_x) + 4 sin²(π ω_y)` of minus `laplacian` at the frequencies of `cosine_transform`."""
-    return (2 - 2 * torch.cos(2 * torch.pi * cosine_frequencies(like))).sum(0)
+def laplacian_eigenvalues(
+    like: Float[Tensor, "*b h w"], *, spacing: Sequence[float] | Float[Tensor, "n"] | None = None
+) -> Float[Tensor, "..."]:
+    """Eigenvalues `4 sin²(π ω_x) + 4 sin²(π ω_y) …` of minus `laplacian` at the frequencies of `cosine_transform`."""
+    squares = 2 - 2 * torch.cos(2 * torch.pi * cosine_frequencies(like))
+    return (squares if spacing is None else squares / distances(spacing, squares).square()).sum(0)
 
 
 def fourier_frequencies(like: Float[Tensor, "*b h w"]) -> Float[Tensor, "2 h w//2+1"]:

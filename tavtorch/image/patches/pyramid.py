@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tavtorch.image.fields import mean_of_four
+from tavtorch.image.fields import halved
 from tavtorch.image.grid import gradient
 from tavtorch.image.patches.pixels import box_mean
 
@@ -35,9 +35,9 @@ def pyramid(image: Tensor, hole: Tensor, usable: Tensor) -> list[Level]:
     levels = [level]
     while max(level.hole.shape[-2:]) > 1:
         known = (~level.hole).to(level.image.dtype)
-        share = mean_of_four(known)
-        image = mean_of_four(level.image * known) / torch.where(share > 0, share, 1)
-        level = Level(image, share < 0.5, mean_of_four(level.usable.to(known.dtype)) >= 0.5)
+        share = halved(known)
+        image = halved(level.image * known) / torch.where(share > 0, share, 1)
+        level = Level(image, share < 0.5, halved(level.usable.to(known.dtype)) >= 0.5)
         levels.append(level)
     return levels
 

@@ -7,20 +7,30 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from tavtorch.image.check import check_coupling, check_hole, check_image, check_init, full_precision, spread_weight
-from tavtorch.image.fields import Coupling, capped, flow, frame_of, mean_of, mean_of_four
+from tavtorch.image.check import (
+    check_coupling,
+    check_hole,
+    check_image,
+    check_init,
+    check_spacing,
+    full_precision,
+    spread_weight,
+)
+from tavtorch.image.fields import Coupling, capped, flow, frame_of, halved, mean_of
+from tavtorch.image.grid import VOLUMES, space
 from tavtorch.image.restoration.primal_dual import Problem, minimise
 from tavtorch.solve import Solution, Stop
 
 
 def inpaint_tv(
-    image: Float[Tensor, "b c h w"],
-    hole: Bool[Tensor, "b 1 h w"],
+    image: Float[Tensor, "b c *d h w"],
+    hole: Bool[Tensor, "b 1 *d h w"],
     weight: float | Float[Tensor, "..."] = 0.0,
     *,
     coupling: Coupling = "joint",
+    spacing: Sequence[float] | Tensor | None = None,
     stop: Stop | None = None,
-    init: Float[Tensor, "b c h w"] | None = None,
+    init: Float[Tensor, "b c *d h w"] | None = None,
 ) -> Solution:
     """Fill `hole` with the least total variation, and denoise the rest on the way.
 
@@ -36,10 +46,10 @@ def inpaint_tv(
     gradient.
 
     Args:
-        image: `f`, `(b, c, h, w)`; any finite values in the hole.
-        hole: `(b, 1, h, w)`, True = missing.
-        weight: λ, a number, one an image `(b,)`, or a map `(b, 1, h, w)`; more is smoother.
-        coupling: see `total_variation`.
+        image: `f`, `(b, c, h, w)`, or volumes `(b, c, d, h, w)`; any finite values in the hole.
+        hole: `(b, 1, h, w)` or `(b, 1, d, h, w)`, True = missing.
+        weight: λ, a number, one an image `(b,)`, or a map of the hole's shape; more is smoother.
+        coupling, spacing: see `rof`.
         stop: `gap` is the duality gap over the energy, one number for all channels.
         init: where to start; without it, coarse means of the known pixels, interpolated.
 
@@ -53,32 +63,32 @@ def inpaint_tv(
     >>> inpaint_tv(edge, hole, stop=Stop(tol=1e-6)).value[0, 0, 1].round(decimals=2)            # the edge goes on
     tensor([0., 0., 1., 1.])
     """
-    check_image(image)
-    check_hole(hole, image)
+    check_image(image, volumes=True)
+    check_hole(hole, image, volumes=True)
     check_coupling(coupling)
     if init is not None:
         check_init(init, image)
     dtype, image = image.dtype, full_precision(image)
-    frame = frame_of(image, hole)
+    spacing, frame, axes = check_spacing(spacing, image), frame_of(image, hole), space(image)
     weight = spread_weight(weight, image) / frame.unit
     f = torch.where(hole, 0, frame.inside(image))
     known = f.detach()
-    low = known.masked_fill(hole, torch.inf).amin((-2, -1), keepdim=True)
-    high = known.masked_fill(hole, -torch.inf).amax((-2, -1), keepdim=True)
+    low = known.masked_fill(hole, torch.inf).amin(axes, keepdim=True)
+    high = known.masked_fill(hole, -torch.inf).amax(axes, keepdim=True)
     span = (high - low).amax(1, keepdim=True)
 
     # Where data are imposed any weight gives the same solution; one as large as the span suits the steps.
-    exact = (weight == 0).flatten(1).all(1).reshape(-1, 1, 1, 1)
+    exact = (weight == 0).flatten(1).all(1).reshape(-1, *(1,) * (image.dim() - 1))
     trust = torch.where(hole, 0, torch.where(exact, torch.inf, torch.ones_like(weight)))
     mean = mean_of(known, hole)
-    still = flow(torch.where(hole, mean, known))
+    still = flow(torch.where(hole, mean, known), spacing)
     enough, constant = capped(weight, still, coupling)
     constant = constant & ~exact
     weight = torch.where(exact, span, torch.where(constant, enough, weight))
     low, high = torch.where(constant, mean, low), torch.where(constant, mean, high)
 
-    step = 12 * (weight.detach().amax((-2, -1), keepdim=True) / span).clamp(max=1).nan_to_num(1)
-    problem = Problem(f, weight, trust, low, high, step, step, coupling, frame=frame)
+    step = 12 * (weight.detach().amax(axes, keepdim=True) / span).clamp(max=1).nan_to_num(1)
+    problem = Problem(f, weight, trust, low, high, step, step, coupling, frame=frame, spacing=spacing)
     start = torch.where(
         hole, fill(known, ~hole) if init is None else frame.inside(full_precision(init.detach())), known
     )
@@ -89,27 +99,29 @@ def inpaint_tv(
 
 
 def hole_from_color(
-    image: Float[Tensor, "b c h w"], color: Sequence[float] | Float[Tensor, "c"], tolerance: float
-) -> Bool[Tensor, "b 1 h w"]:
+    image: Float[Tensor, "b c *d h w"], color: Sequence[float] | Float[Tensor, "c"], tolerance: float
+) -> Bool[Tensor, "b 1 *d h w"]:
     """The pixels painted in a colour: those where every channel is within `tolerance` of `color`.
 
     >>> hole_from_color(torch.tensor([[[[0.9]], [[0.8]], [[0.1]]]]), (1.0, 1.0, 0.0), tolerance=0.2)    # yellow
     tensor([[[[True]]]])
     """
-    check_image(image)
+    check_image(image, volumes=True)
     wanted = torch.as_tensor(color, dtype=image.dtype, device=image.device)
     if wanted.shape != image.shape[1:2]:
         raise ValueError(f"color: expected {image.shape[1]} numbers, one a channel, got shape {tuple(wanted.shape)}.")
     if not tolerance >= 0:
         raise ValueError(f"tolerance: expected a number >= 0 in the unit of the image, got {tolerance}.")
-    return ((image - wanted[:, None, None]).abs() <= tolerance).all(1, keepdim=True)
+    return ((image - wanted.reshape(-1, *(1,) * (image.dim() - 2))).abs() <= tolerance).all(1, keepdim=True)
 
 
 def fill(image: Tensor, known: Tensor) -> Tensor:
     """Coarse means of the known pixels, interpolated where there are none: smooth, and as cheap as a few steps."""
-    if image.shape[-2:].numel() == 1:
+    sides = image.shape[2:]
+    if sides.numel() == 1:
         return image
-    share = mean_of_four(known.to(image.dtype))
-    means = mean_of_four(image * known) / share.clamp(min=0.1)
-    coarse = F.interpolate(fill(means, share > 0), scale_factor=2, mode="bilinear")
-    return torch.where(known, image, coarse[..., : image.shape[-2], : image.shape[-1]])
+    share = halved(known.to(image.dtype))
+    means = halved(image * known) / share.clamp(min=0.1)
+    mode = "trilinear" if image.dim() == VOLUMES else "bilinear"
+    coarse = F.interpolate(fill(means, share > 0), scale_factor=2, mode=mode)
+    return torch.where(known, image, coarse[(..., *map(slice, sides))])

@@ -14,37 +14,52 @@ from torch import Tensor
 
 from tavtorch.derivative import derivative_wanted, with_derivative, without_derivatives
 from tavtorch.image.fields import Coupling, Frame, inner, length, total, variation
-from tavtorch.image.grid import divergence, gradient
+from tavtorch.image.grid import divergence, gradient, space
 from tavtorch.solve import Solution, State, Stop, compiled, iterate
 
 RELAXATION, GROWTH = 1.9, 1 / 14
 
 
 class Problem(NamedTuple):
-    """The energy above; shapes broadcast with the image `(b, c, h, w)`."""
+    """The energy above; shapes broadcast with the image `(b, c, h, w)`, or the volume `(b, c, d, h, w)`."""
 
     f: Tensor
     weight: Tensor
-    """λ >= 0, `(b, 1, 1, 1)` or `(b, 1, h, w)`."""
+    """λ >= 0, one an item or a map, `(b, 1, …)`."""
     trust: Tensor
     low: Tensor
     high: Tensor
     first: Tensor
-    """Dual step length at the start, `(b, 1, 1, 1)`; small steps settle large shapes."""
+    """Dual step length at the start, as if `|∇|² = 8`, `(b, 1, 1, …)`; small steps settle large shapes."""
     last: Tensor
     """Dual step length at the end; it grows by `GROWTH` a step up to this. Large steps settle detail."""
     coupling: Coupling
     huber: float | Tensor = 0.0
-    """α >= 0: the number 0, or `(b, 1, 1, 1, 1)`."""
+    """α >= 0: the number 0, or one an item, `(b, 1, 1, 1, …)`."""
     absolute: bool = False
     """The data term is `|u - f|`, and `c` is 1."""
     frame: Frame | None = None
     """From which the result is put back; None for a first guess, of which no certificate is asked."""
+    spacing: Tensor | None = None
+    """Distances between neighbours along each axis of space; None if they are 1."""
 
     @property
     def radius(self) -> Tensor:
-        """λ over a field `(b, c, 2, h, w)`."""
+        """λ over a field `(b, c, n, …)`."""
         return self.weight[:, :, None]
+
+    @property
+    def steps(self) -> float | Tensor:
+        """`8 / |∇|²`, where `|∇|²` is at most 4 for each axis over its spacing squared."""
+        if self.spacing is None:
+            return 2 / len(space(self.f))
+        return 2 / self.spacing.square().reciprocal().sum().clamp(min=1e-20)
+
+    def gradient(self, u: Tensor) -> Tensor:
+        return gradient(u, spacing=self.spacing)
+
+    def divergence(self, p: Tensor) -> Tensor:
+        return divergence(p, spacing=self.spacing)
 
 
 def solve(problem: Problem, u: Tensor, p: Tensor, stop: Stop) -> Solution:
@@ -87,9 +102,9 @@ def minimise(problem: Problem, u: Tensor, p: Tensor, stop: Stop) -> Solution:
 
     if problem.absolute:
         detached = detached._replace(trust=torch.where(u == detached.f, torch.inf, 0.0))
-    z = p + gradient(u)
+    z = p + problem.gradient(u)
     unit = z / torch.maximum(length(z, problem.coupling), detached.radius + problem.huber)
-    pull = torch.where(detached.trust.isinf(), 0, divergence(problem.radius * unit))
+    pull = torch.where(detached.trust.isinf(), 0, problem.divergence(problem.radius * unit))
     attached = torch.where(detached.trust > 0, problem.f, 0) + pull
     value = with_derivative(
         attached,
@@ -106,16 +121,16 @@ def project(z: Tensor, problem: Problem, sigma: float | Tensor = 0.0) -> Tensor:
 
 
 def _half_step(problem: Problem, u: Tensor, p: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
-    """A proximal step on `u`, then one on `p` at the extrapolated `u`; it converges as `τ σ |∇|² <= 1`, `|∇|² <= 8`."""
-    tau, sigma = 1 / (8 * sigma), sigma[..., None]
-    x = u + tau * divergence(p)
+    """A proximal step on `u`, then one on `p` at the extrapolated `u`; it converges as `τ σ |∇|² <= 1`."""
+    tau, sigma = 1 / (8 * sigma), problem.steps * sigma[..., None]
+    x = u + tau * problem.divergence(p)
     if problem.absolute:
         apart = x - problem.f
         x = problem.f + (apart - torch.clamp(apart, -tau, tau))  # to the bit, where it is f
     else:
         x = torch.lerp(x, problem.f, 1 / (1 + 1 / (tau * problem.trust)))
     x = x.clamp(problem.low, problem.high)
-    return x, project(p + sigma * gradient(2 * x - u), problem, sigma)
+    return x, project(p + sigma * problem.gradient(2 * x - u), problem, sigma)
 
 
 @compiled
@@ -139,7 +154,7 @@ def _certified(problem: Problem, frame: Frame, u: Tensor, p: Tensor, sigma: Tens
 
 def _measure(problem: Problem, u: Tensor, p: Tensor) -> Tensor:
     """The duality gap over the energy, see `solve`; over that of rounding errors where it is larger."""
-    slope, d, apart = gradient(u), -divergence(p), u - problem.f
+    slope, d, apart = problem.gradient(u), -problem.divergence(p), u - problem.f
     if problem.absolute:
         low, high = problem.f - problem.low, problem.high - problem.f
         data = apart.abs()
@@ -168,7 +183,7 @@ def adjoint(g: Tensor, z: Tensor, problem: Problem, stop: Stop) -> Tensor:
     Imposed pixels do not move: there `w = 0`, and what they receive is what the optimality condition lacks.
     """
     w, q = _solve_linearised(Linearised(g, torch.zeros_like(g), *_normals(z, problem), problem), stop)
-    return torch.where(problem.trust.isinf(), g + divergence(q), w)
+    return torch.where(problem.trust.isinf(), g + problem.divergence(q), w)
 
 
 def tangent(t: Tensor, z: Tensor, problem: Problem, stop: Stop) -> Tensor:
@@ -222,9 +237,9 @@ def _solve_linearised(linearised: Linearised, stop: Stop) -> tuple[Tensor, Tenso
 
 def _linear_half_step(linearised: Linearised, w: Tensor, q: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
     g, held, normal, stretch, problem = linearised
-    tau, sigma = 1 / (8 * sigma), sigma[..., None]
-    x = torch.where(problem.trust.isinf(), held, (w + tau * (g + divergence(q))) / (1 + tau * problem.trust))
-    y = q + sigma * gradient(2 * x - w)
+    tau, sigma = 1 / (8 * sigma), problem.steps * sigma[..., None]
+    x = torch.where(problem.trust.isinf(), held, (w + tau * (g + problem.divergence(q))) / (1 + tau * problem.trust))
+    y = q + sigma * problem.gradient(2 * x - w)
     return x, (y - normal * inner(normal, y, problem.coupling)) / (1 + sigma * stretch)
 
 
@@ -238,6 +253,6 @@ def _linear_step(linearised: Linearised, w: Tensor, q: Tensor, sigma: Tensor) ->
 def _linear_residual(linearised: Linearised, w: Tensor, q: Tensor, sigma: Tensor) -> Tensor:
     x, y = _linear_half_step(linearised, w, q, sigma)
     trust, g = linearised.problem.trust, linearised.g
-    residual = torch.where(trust.isinf(), 0, trust * x - g - divergence(y))
+    residual = torch.where(trust.isinf(), 0, trust * x - g - linearised.problem.divergence(y))
     scale = total(g.square()).clamp(min=torch.finfo(g.dtype).tiny)
     return (total(residual.square()) / scale).sqrt().to(g.dtype)

@@ -1,6 +1,7 @@
 """Total variation of images, and the denoising of Rudin, Osher and Fatemi (ROF)."""
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -9,23 +10,26 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tavtorch.derivative import without_derivatives
-from tavtorch.image.check import check_coupling, check_image, check_init, full_precision, spread_weight
-from tavtorch.image.fields import Coupling, capped, flow, frame_of, length, mean_of, mean_of_four
-from tavtorch.image.grid import divergence, gradient
+from tavtorch.image.check import check_coupling, check_image, check_init, check_spacing, full_precision, spread_weight
+from tavtorch.image.fields import Coupling, capped, flow, frame_of, halved, length, mean_of
+from tavtorch.image.grid import beside, gradient, space
 from tavtorch.image.restoration.primal_dual import Problem, minimise, project, solve
 from tavtorch.solve import Solution, Stop
 
 
-def total_variation(image: Float[Tensor, "b c h w"], *, coupling: Coupling = "joint") -> Float[Tensor, "b"]:
+def total_variation(
+    image: Float[Tensor, "b c *d h w"], *, coupling: Coupling = "joint", spacing: Sequence[float] | Tensor | None = None
+) -> Float[Tensor, "b"]:
     """Sum over the pixels of the length of the gradient.
 
         TV(u) = Σ_i |∇u|_i
 
     Args:
-        image: `(b, c, h, w)`.
+        image: `(b, c, h, w)`, or volumes `(b, c, d, h, w)`.
         coupling: what one length is taken of: `"joint"`, the gradients of all channels of a pixel together (Frobenius),
             so that the edges of the channels meet; `"separate"`, the gradient of each channel; `"none"`, each
             difference by itself (anisotropic).
+        spacing: distances between neighbours along each axis, `(h, w)` or `(d, h, w)`; by default 1.
 
     Returns:
         `(b,)`, in float32 at least.
@@ -33,20 +37,23 @@ def total_variation(image: Float[Tensor, "b c h w"], *, coupling: Coupling = "jo
     >>> total_variation(torch.tensor([[[[0.0, 1.0], [1.0, 1.0]]]]))
     tensor([1.4142])
     """
-    check_image(image)
+    check_image(image, volumes=True)
+    check_coupling(coupling)
     single = full_precision(image)
     unit = frame_of(single).unit
-    return unit.flatten() * length(gradient(single / unit), coupling).flatten(1).sum(1)
+    slopes = gradient(single / unit, spacing=check_spacing(spacing, single))
+    return unit.flatten() * length(slopes, coupling).flatten(1).sum(1)
 
 
 def rof(
-    image: Float[Tensor, "b c h w"],
+    image: Float[Tensor, "b c *d h w"],
     weight: float | Float[Tensor, "..."] | Literal["sure"],
     *,
     coupling: Coupling = "joint",
     huber: float = 0.0,
+    spacing: Sequence[float] | Tensor | None = None,
     stop: Stop | None = None,
-    init: Float[Tensor, "b c h w"] | None = None,
+    init: Float[Tensor, "b c *d h w"] | None = None,
 ) -> Solution:
     """Denoise: the image near `image` whose total variation is small.
 
@@ -60,13 +67,15 @@ def rof(
     `Stop(tol=1e-4)` or less where gradients matter. First derivatives only.
 
     Args:
-        image: `f`, `(b, c, h, w)`.
+        image: `f`, `(b, c, h, w)`; or volumes, such as films, `(b, c, d, h, w)`.
         weight: λ >= 0, in the unit of the image: a number, one an image `(b,)`, or a map `(b, 1, h, w)`; more is
             smoother. 0 gives the image back, a huge one its mean. `"sure"`: that of `sure_weight` for the noise that it
             finds in each image, which takes 20 times as long as the rest; it counts as constant in derivatives.
         coupling: see `total_variation`; `"separate"` treats channels one by one.
         huber: slopes `t` up to this `α` cost `t² / 2α` and steeper ones `t - α / 2`, so that ramps and shades stay
             smooth where total variation alone makes stairs; in the unit of the image, 0.01 for [0, 1].
+        spacing: distances between neighbours along each axis, `(d, h, w)` of voxels, in any unit; by default 1. In a
+            film `(2, 1, 1)` makes changes in time count half, and `(math.inf, 1, 1)` not at all: frame by frame.
         stop: `gap` is the duality gap over the energy, one number for all channels; float32 reaches about 1e-6.
         init: where to start, for instance the solution of a similar problem; without it, at `image`.
 
@@ -82,61 +91,66 @@ def rof(
     >>> rof(edge, 0.5, stop=Stop(tol=1e-6)).value[0, 0, 0]                   # each side moves by weight / its width
     tensor([0.2500, 0.2500, 0.7500, 0.7500])
     """
-    check_image(image)
+    check_image(image, volumes=True)
     check_coupling(coupling)
     if init is not None:
         check_init(init, image)
     if not (huber >= 0 and math.isfinite(huber)):
         raise ValueError(f"huber: expected a finite number >= 0 in the unit of the image, got {huber}.")
     dtype, image = image.dtype, full_precision(image)
+    spacing = check_spacing(spacing, image)
     if isinstance(weight, str):
         from tavtorch.image.restoration.weight import estimated_weight  # here, as it solves ROF itself
 
-        weight = estimated_weight(weight, image, coupling)
+        weight = estimated_weight(weight, image, coupling, spacing)
     frame = frame_of(image)
     bend = huber / frame.unit[..., None] if huber else 0.0
-    problem, p = pose(frame.inside(image), spread_weight(weight, image) / frame.unit, coupling, bend)
-    u = problem.f.detach() + divergence(p)
+    problem, p = pose(frame.inside(image), spread_weight(weight, image) / frame.unit, coupling, bend, spacing)
+    u = problem.f.detach() + problem.divergence(p)
     if init is not None:
         u = frame.inside(full_precision(init.detach()))
-        p = project(1e4 * gradient(u), problem, 1e4)  # λ ∇u / max(|∇u|, α)
+        p = project(1e4 * problem.gradient(u), problem, 1e4)  # λ ∇u / max(|∇u|, α)
     found = minimise(problem._replace(frame=frame), u, p, stop or Stop())
     return found._replace(value=frame.outside(found.value).to(dtype))
 
 
-def pose(f: Tensor, weight: Tensor, coupling: Coupling, huber: float | Tensor = 0.0) -> tuple[Problem, Tensor]:
+def pose(
+    f: Tensor, weight: Tensor, coupling: Coupling, huber: float | Tensor = 0.0, spacing: Tensor | None = None
+) -> tuple[Problem, Tensor]:
     """ROF as a `Problem`, and a first guess of its dual field `p`: `f + div p` is that of `u`.
 
     The guess comes from half the resolution, where large shapes take half as many steps; pixels twice as wide make λ
     count half, and slopes twice as steep. A λ for which the mean is the solution is `capped`.
     """
     with without_derivatives():
-        still = flow(f.detach())
+        still = flow(f.detach(), spacing)
     capped_weight, constant = capped(weight, still, coupling)
     constant = constant & (not isinstance(huber, Tensor))
     weight = torch.where(constant, capped_weight, weight)
 
-    one = torch.ones_like(still[:, :1, 0, :1, :1])
+    one = torch.ones_like(constant, dtype=f.dtype)
     mean = mean_of(f.detach())
     low, high = torch.where(constant, mean, -torch.inf), torch.where(constant, mean, torch.inf)
-    problem = Problem(f, weight, one, low, high, one / 5, 12 * one, coupling, huber)
+    problem = Problem(f, weight, one, low, high, one / 5, 12 * one, coupling, huber, spacing=spacing)
     with without_derivatives():
         return problem, torch.where(constant[..., None], still, _coarse_field(problem))
 
 
 def _coarse_field(problem: Problem) -> Tensor:
     f = problem.f.detach()
-    h, w = f.shape[-2:]
-    if min(h, w) < 64:
+    if min(f.shape[-2:]) < 64:
         return torch.zeros_like(gradient(f))
     weight = problem.weight.detach()
-    weight = weight if weight.shape[-1] == 1 else mean_of_four(weight)
-    coarse, p = pose(mean_of_four(f), weight / 2, problem.coupling, 2 * problem.huber)
-    _, p = solve(coarse, coarse.f + divergence(p), p, Stop(3e-3, 400, 5)).value
-    return 2 * _finer(p)[..., :h, :w]
+    weight = weight if weight.shape[-1] == 1 else halved(weight)
+    coarse, p = pose(halved(f), weight / 2, problem.coupling, 2 * problem.huber, problem.spacing)
+    _, p = solve(coarse, coarse.f + coarse.divergence(p), p, Stop(3e-3, 400, 5)).value
+    return 2 * _finer(p)[(..., *(slice(f.shape[k]) for k in space(f)))]
 
 
 def _finer(p: Tensor) -> Tensor:
     """A field at twice the resolution whose divergence is even within each 2 x 2 pixels: what flows in flows on."""
-    x, y = p.repeat_interleave(2, -1).repeat_interleave(2, -2).unbind(-3)
-    return torch.stack((x + F.pad(x[..., :-1], (1, 0)), y + F.pad(y[..., :-1, :], (0, 0, 1, 0))), dim=-3) / 2
+    axes = space(p[:, :, 0])
+    for k in axes:
+        p = p.repeat_interleave(2, k)
+    parts = zip(reversed(axes), p.unbind(2), strict=True)
+    return torch.stack([x + F.pad(x.narrow(k, 0, x.shape[k] - 1), beside(k, 1, 0)) for k, x in parts], dim=2) / 2

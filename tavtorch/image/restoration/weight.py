@@ -1,15 +1,14 @@
 """The weight of ROF from the noise: by Stein's estimate of the risk, or by the size of what is removed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from tavtorch.derivative import holds
-from tavtorch.image.check import check_image
+from tavtorch.image.check import check_image, check_spacing
 from tavtorch.image.fields import Coupling, offset_of
-from tavtorch.image.grid import divergence, gradient
 from tavtorch.image.restoration.primal_dual import adjoint, solve
 from tavtorch.image.restoration.rof import pose
 from tavtorch.solve import Stop
@@ -18,29 +17,30 @@ RANGE = 0.2, 5.0
 """The weights that are searched, as multiples of the noise level; for photographs the best is 0.5 to 1.5."""
 
 
-def noise_level(image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b"]:
+def noise_level(image: Float[Tensor, "b c *d h w"]) -> Float[Tensor, "b"]:
     """Standard deviation of white noise, from differences of 2 x 2 pixels in which smooth images vanish.
 
         σ = median |f[y, x] - f[y, x+1] - f[y+1, x] + f[y+1, x+1]| / 2 / 0.6745
 
-    Too high where the image itself is a texture of single pixels.
+    Too high where the image itself is a texture of single pixels. Of volumes, in each plane `(h, w)`.
 
     Source: Donoho & Johnstone, Biometrika 81(3), 1994, doi:10.1093/biomet/81.3.425.
 
     >>> round(noise_level(0.1 * torch.randn(1, 1, 200, 200, generator=torch.Generator().manual_seed(0))).item(), 2)
     0.1
     """
-    check_image(image)
+    check_image(image, volumes=True)
     if min(image.shape[-2:]) < 2:
         raise ValueError(f"image: expected 2 x 2 pixels or more, got {tuple(image.shape)}; give the noise yourself.")
     return image.diff(dim=-1).diff(dim=-2).abs().flatten(1).median(1).values / 2 / 0.6745
 
 
 def sure_weight(
-    image: Float[Tensor, "b c h w"],
+    image: Float[Tensor, "b c *d h w"],
     noise: float | Float[Tensor, "b"] | None = None,
     *,
     coupling: Coupling = "joint",
+    spacing: Sequence[float] | Tensor | None = None,
     generator: torch.Generator | None = None,
 ) -> Float[Tensor, "b"]:
     """The weight with which `rof` comes nearest to the clean image, estimated from the noisy image alone.
@@ -51,9 +51,9 @@ def sure_weight(
     solve, and the minimum is found to about 10 % by golden section, for all images at once.
 
     Args:
-        image: noisy, `(b, c, h, w)`.
+        image: noisy, `(b, c, h, w)` or `(b, c, d, h, w)`.
         noise: its standard deviation σ, a number or one an image; without it, `noise_level`.
-        coupling: as `rof` will be called with.
+        coupling, spacing: as `rof` will be called with.
         generator: of the random signs.
 
     Returns:
@@ -66,7 +66,7 @@ def sure_weight(
     >>> sure_weight(noisy, 0.1) > 0.1                                           # nothing but noise: smooth it all
     tensor([True, True])
     """
-    check_image(image)
+    check_image(image, volumes=True)
     sigma = _spread_noise(noise, image)
     signs = torch.randint(0, 2, (1, *image.shape[1:]), generator=generator, device=image.device)
     signs = (2 * signs - 1).to(image.dtype).expand_as(image)  # the same for each image, alone and in any batch
@@ -74,18 +74,25 @@ def sure_weight(
     def risk(residual: Tensor, pull: Callable[[Tensor], Tensor]) -> Tensor:
         return residual + 2 * sigma**2 * _dot(signs, pull(signs))
 
-    return _least(risk, image, sigma, coupling)
+    return _least(risk, image, sigma, coupling, check_spacing(spacing, image))
 
 
-def estimated_weight(rule: str, image: Float[Tensor, "b c h w"], coupling: Coupling) -> Float[Tensor, "b"]:
+def estimated_weight(
+    rule: str, image: Float[Tensor, "b c *d h w"], coupling: Coupling, spacing: Tensor | None = None
+) -> Float[Tensor, "b"]:
     """The weight by a rule that is named, the same for an image wherever it stands."""
     if rule != "sure":
         raise ValueError(f'weight: expected numbers, or "sure" for an estimate from the noise, got {rule!r}.')
-    return sure_weight(image.detach(), coupling=coupling, generator=torch.Generator(image.device).manual_seed(0))
+    generator = torch.Generator(image.device).manual_seed(0)
+    return sure_weight(image.detach(), coupling=coupling, spacing=spacing, generator=generator)
 
 
 def discrepancy_weight(
-    image: Float[Tensor, "b c h w"], noise: float | Float[Tensor, "b"] | None = None, *, coupling: Coupling = "joint"
+    image: Float[Tensor, "b c *d h w"],
+    noise: float | Float[Tensor, "b"] | None = None,
+    *,
+    coupling: Coupling = "joint",
+    spacing: Sequence[float] | Tensor | None = None,
 ) -> Float[Tensor, "b"]:
     """The weight with which `rof` removes as much as there is noise: `|u - f|² = c h w σ²` (Morozov's principle).
 
@@ -93,14 +100,19 @@ def discrepancy_weight(
 
     Source: Morozov, Soviet Math. Dokl. 7, 1966.
     """
-    check_image(image)
+    check_image(image, volumes=True)
     sigma = _spread_noise(noise, image)
     expected = sigma**2 * image[0].numel()
-    return _least(lambda residual, pull: (residual - expected).abs(), image, sigma, coupling)
+    criterion = lambda residual, pull: (residual - expected).abs()  # noqa: E731
+    return _least(criterion, image, sigma, coupling, check_spacing(spacing, image))
 
 
 def _least(
-    criterion: Callable[[Tensor, Callable[[Tensor], Tensor]], Tensor], image: Tensor, sigma: Tensor, coupling: Coupling
+    criterion: Callable[[Tensor, Callable[[Tensor], Tensor]], Tensor],
+    image: Tensor,
+    sigma: Tensor,
+    coupling: Coupling,
+    spacing: Tensor | None,
 ) -> Tensor:
     """The weight in `RANGE` that minimises `criterion(|u - f|², derivative)`, by golden section in its logarithm."""
     stop = Stop(1e-4, 300)
@@ -108,9 +120,10 @@ def _least(
 
     @torch.no_grad()
     def value(log_weight: Tensor) -> Tensor:
-        problem, p = pose(image, log_weight.exp().reshape(-1, 1, 1, 1), coupling)
-        u, p = solve(problem, image + divergence(p), p, stop).value
-        return criterion(_dot(u - image, u - image), lambda g: adjoint(g, p + gradient(u), problem, stop))
+        weight = log_weight.exp().reshape(-1, *(1,) * (image.dim() - 1))
+        problem, p = pose(image, weight, coupling, spacing=spacing)
+        u, p = solve(problem, image + problem.divergence(p), p, stop).value
+        return criterion(_dot(u - image, u - image), lambda g: adjoint(g, p + problem.gradient(u), problem, stop))
 
     ratio = (5**0.5 - 1) / 2
     low, high = ((sigma * end).log() for end in RANGE)
