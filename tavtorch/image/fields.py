@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tavtorch.image.grid import distances, space
+from tavtorch.image.grid import corner, distances, space
 
 Coupling = Literal["joint", "separate", "none"]
 COUPLED: dict[str, tuple[int, ...]] = {"joint": (2, 1), "separate": (2,), "none": ()}
@@ -96,7 +96,7 @@ def _mean_low_high(image: Tensor, hole: Tensor | None) -> tuple[Tensor, Tensor, 
 
 def flow(image: Tensor, spacing: Tensor | None = None) -> Tensor:
     """A field `p` with `image + div p` constant: along the rows to their means, then along the columns, and so on."""
-    mean = image[(..., *(slice(1) for _ in space(image)))]
+    mean = corner(image, [1 for _ in space(image)])
     mean, parts = image - mean, []  # a constant image has no flow, not even a rounded one
     for k in reversed(space(image)):
         rest, mean = mean, mean.mean(k, keepdim=True)

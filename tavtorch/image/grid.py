@@ -8,7 +8,8 @@ A tensor of five axes is a batch of volumes `(b, c, d, h, w)`, with three axes o
 `(..., h, w)`, with two.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +24,12 @@ VOLUMES = 5
 def space(u: Tensor) -> tuple[int, ...]:
     """The axes of space of pictures, `(-2, -1)`, or of volumes, `(-3, -2, -1)`."""
     return tuple(range(-3 if u.dim() == VOLUMES else -2, 0))
+
+
+def corner(u: Tensor, sides: Iterable[int]) -> Tensor:
+    """The first pixels along each axis of space, so many."""
+    place: tuple[Any, ...] = (..., *map(slice, sides))
+    return u[place]
 
 
 def gradient(

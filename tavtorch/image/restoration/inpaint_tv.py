@@ -17,7 +17,7 @@ from tavtorch.image.check import (
     spread_weight,
 )
 from tavtorch.image.fields import Coupling, capped, flow, frame_of, halved, mean_of
-from tavtorch.image.grid import VOLUMES, space
+from tavtorch.image.grid import VOLUMES, corner, space
 from tavtorch.image.restoration.primal_dual import Problem, minimise
 from tavtorch.solve import Solution, Stop
 
@@ -124,4 +124,4 @@ def fill(image: Tensor, known: Tensor) -> Tensor:
     means = halved(image * known) / share.clamp(min=0.1)
     mode = "trilinear" if image.dim() == VOLUMES else "bilinear"
     coarse = F.interpolate(fill(means, share > 0), scale_factor=2, mode=mode)
-    return torch.where(known, image, coarse[(..., *map(slice, sides))])
+    return torch.where(known, image, corner(coarse, sides))

@@ -12,7 +12,7 @@ from torch import Tensor
 from tavtorch.derivative import without_derivatives
 from tavtorch.image.check import check_coupling, check_image, check_init, check_spacing, full_precision, spread_weight
 from tavtorch.image.fields import Coupling, capped, flow, frame_of, halved, length, mean_of
-from tavtorch.image.grid import beside, gradient, space
+from tavtorch.image.grid import beside, corner, gradient, space
 from tavtorch.image.restoration.primal_dual import Problem, minimise, project, solve
 from tavtorch.solve import Solution, Stop
 
@@ -144,7 +144,7 @@ def _coarse_field(problem: Problem) -> Tensor:
     weight = weight if weight.shape[-1] == 1 else halved(weight)
     coarse, p = pose(halved(f), weight / 2, problem.coupling, 2 * problem.huber, problem.spacing)
     _, p = solve(coarse, coarse.f + coarse.divergence(p), p, Stop(3e-3, 400, 5)).value
-    return 2 * _finer(p)[(..., *(slice(f.shape[k]) for k in space(f)))]
+    return 2 * corner(_finer(p), [f.shape[k] for k in space(f)])
 
 
 def _finer(p: Tensor) -> Tensor:
