@@ -12,7 +12,7 @@ from tavtorch.image.check import check_coupling, check_image, full_precision, sp
 from tavtorch.image.fields import Coupling, Frame, total
 from tavtorch.image.restoration import restore_learned, restore_tv
 from tavtorch.image.restoration.operators import Operator
-from tavtorch.image.restoration.ridge import RidgeModel, _from_axes, _to_axes
+from tavtorch.image.restoration.ridge import RidgeModel, from_axes, to_axes
 from tavtorch.solve import Solution, Stop
 
 Pair = tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]
@@ -118,14 +118,14 @@ def _learned(
     if not holds((level > 0) & level.isfinite()):
         raise ValueError("sigma: expected a number > 0 in the unit of the image.")
     stop = stop or Stop(tol=1e-4, max_iter=500, every=5)
-    gain = _to_axes(torch.ones_like(f[:1, :, :1, :1])).clamp(min=1)  # of brightness over a channel
+    gain = to_axes(torch.ones_like(f[:1, :, :1, :1])).clamp(min=1)  # of brightness over a channel
     known = (level / gain).expand(-1, f.shape[1], -1, -1)
-    experts, f = model.experts(level / frame.unit, known), _to_axes(f)
-    found = restore_learned.minimise(operator, experts, f, weight, _to_axes(still), stop, frame.unit)
-    value = _from_axes(found.value)
+    experts, f = model.experts(level / frame.unit, known), to_axes(f)
+    found = restore_learned.minimise(operator, experts, f, weight, to_axes(still), stop, frame.unit)
+    value = from_axes(found.value)
     with without_derivatives():
         exact = experts.detach().double()
-        u = _to_axes(frame.rounded(value.detach()))
+        u = to_axes(frame.rounded(value.detach()))
         gap = restore_learned.measure(operator, exact, f.detach().double(), weight.detach().double(), u)
         gap = (frame.unit.flatten() * gap).to(f.dtype)
     return Solution(value, found.iterations, gap, gap <= stop.tol)

@@ -22,7 +22,7 @@ LEVELS = tuple(level / 255 for level in (4, 8, 16, 32, 64))
 """Standard deviations of the noise with penalties of their own; those between them are mixed, beyond them scaled."""
 KNOTS = 0.5, 1.0, 1.5, 2.0, 3.0, 4.5, 7.0, 11.0
 """Where the curvature of penalties changes, over the deviation of the noise in a filter's answer, before training."""
-START = 5.0, 4.2, 2.5, 1.5, -0.6, -0.6, -0.5, -0.25
+START = 8.0, 6.0, 3.0, 1.0, -0.8, -0.8, -0.5, -0.25
 """The curvature up to each knot, before training."""
 COLORS = ((3**-0.5, 3**-0.5, 3**-0.5), (2**-0.5, 0.0, -(2**-0.5)), (6**-0.5, -2 * 6**-0.5, 6**-0.5))
 """Brightness and two differences of colours: orthonormal, so that the noise stays white."""
@@ -75,11 +75,11 @@ def ridge(
     gain = f.new_tensor([3**0.5, 1, 1]) if f.shape[1] == 3 else f.new_ones(1)  # of brightness over a channel
     with torch.autocast(f.device.type, enabled=False):
         experts = model.experts(level / frame.unit, (level / gain[:, None, None]).expand(-1, f.shape[1], -1, -1))
-        found = minimise(experts, _to_axes(frame.inside(f)), stop, frame.unit)
-        value = frame.outside(_from_axes(found.value))
+        found = minimise(experts, to_axes(frame.inside(f)), stop, frame.unit)
+        value = frame.outside(from_axes(found.value))
         with without_derivatives():
             precise = Frame(frame.offset.double(), frame.unit.double())
-            given, result = (_to_axes(precise.inside(u.detach().double())) for u in (f, value))
+            given, result = (to_axes(precise.inside(u.detach().double())) for u in (f, value))
             gap = (precise.unit.flatten() * experts.detach().double().distance(result, given)).to(f.dtype)
     return Solution(value.to(dtype), found.iterations, gap, gap <= stop.tol)
 
@@ -105,7 +105,7 @@ class RidgeModel(nn.Module):
     """
 
     def __init__(
-        self, *, axis: int = 8, diagonal: int = 8, size: int = 7, rho: float = 0.95, steepest: float = 12.0
+        self, *, axis: int = 8, diagonal: int = 8, size: int = 7, rho: float = 0.95, steepest: float = 30.0
     ) -> None:
         super().__init__()
         _check_model(axis, diagonal, size, rho, steepest)
@@ -183,12 +183,12 @@ def _of_the_package(device: torch.device) -> RidgeModel:
     return RidgeModel.pretrained().to(device).requires_grad_(False)
 
 
-def _to_axes(image: Tensor) -> Tensor:
+def to_axes(image: Tensor) -> Tensor:
     """Three channels as brightness and two differences of colours."""
     return torch.einsum("dc,bchw->bdhw", image.new_tensor(COLORS), image) if image.shape[1] == 3 else image
 
 
-def _from_axes(image: Tensor) -> Tensor:
+def from_axes(image: Tensor) -> Tensor:
     return torch.einsum("dc,bdhw->bchw", image.new_tensor(COLORS), image) if image.shape[1] == 3 else image
 
 
@@ -213,7 +213,7 @@ def _check_model(axis: int, diagonal: int, size: int, rho: float, steepest: floa
     if not 0 < rho < 1:
         raise ValueError(f"rho: expected a number in (0, 1), got {rho}; from 1 on the minimiser is not unique.")
     if not 0 < steepest < math.inf:
-        raise ValueError(f"steepest: expected a number > 0, got {steepest}; 12 is usual.")
+        raise ValueError(f"steepest: expected a number > 0, got {steepest}; 30 is usual.")
 
 
 def _cosines(count: int, size: int) -> tuple[Tensor, Tensor]:

@@ -158,7 +158,7 @@ def test_filters_have_mean_zero_and_a_spectrum_of_at_most_one(size):
 
 
 def test_few_steps_are_enough():
-    assert (ridge(noisy(2, 1, 64, 64, torch.float32), 0.1).iterations <= 25).all()
+    assert (ridge(noisy(2, 1, 64, 64, torch.float32), 0.1).iterations <= 40).all()
 
 
 # symmetry
@@ -210,7 +210,8 @@ def test_an_item_is_the_same_alone_and_together(device, dtype):
     for i in range(3):
         alone = ridge(f[i : i + 1], float(sigma[i]))
         assert alone.iterations == together.iterations[i]
-        torch.testing.assert_close(alone.value[0], together.value[i], rtol=0, atol=1e-6)
+        atol = 1e-5 if dtype == torch.float32 else 1e-9
+        torch.testing.assert_close(alone.value[0], together.value[i], rtol=0, atol=atol)
 
 
 def test_the_input_is_not_edited(model):
