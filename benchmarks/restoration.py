@@ -49,6 +49,13 @@ def picture(name):
     return torch.from_numpy(rgb2gray(image) if image.ndim == 3 else img_as_float(image)).float()[None, None]
 
 
+def ball(side=128):
+    """A ball with a diamond in it, `(1, 1, d, h, w)`."""
+    z, y, x = torch.meshgrid(*[torch.linspace(-1, 1, side)] * 3, indexing="ij")
+    inside, diamond = x**2 + y**2 + z**2 < 0.5, (x - 0.2).abs() + (y + 0.1).abs() + z.abs() < 0.4
+    return (0.5 * inside + 0.4 * diamond)[None, None]
+
+
 def noisy(clean, sigma, seed=0):
     return clean + sigma * torch.randn(clean.shape, generator=torch.Generator().manual_seed(seed))
 
@@ -289,6 +296,7 @@ def main():
     against_peers(f, 0.1, (1e-3, 1e-4))
     against_peers(torch.cat([noisy(picture("camera")[..., ::2, ::2], 0.1, i) for i in range(16)]), 0.1, (1e-3,))
     against_peers(f.repeat(1, 1, 4, 4), 0.1, (1e-3,), ("scikit-image",), first=200)  # the others take minutes
+    against_peers(noisy(ball(), 0.1), 0.1, (1e-3,), ("scikit-image",), first=400)
     bregman(f, 0.1)
     opencv(clean, f)
     step_cost(512)

@@ -38,6 +38,11 @@ PICTURE_OPS = {  # of an image, a hole, a weight, points
     "rof, huber": lambda x: plain(tavtorch.rof)(x.image, x.weight, huber=x.number, stop=FEW),
     "restore": lambda x: plain(tavtorch.restore)(x.image, tavtorch.Blur(BELL), x.weight, coupling=x.coupling, stop=FEW),
     "inpaint_tv": lambda x: plain(tavtorch.inpaint_tv)(x.image, x.hole, x.weight, coupling=x.coupling, stop=FEW),
+    "tikhonov, volumes": lambda x: plain(tavtorch.tikhonov)(x.image[:, None], x.weight, spacing=(x.number, 1, 1)),
+    "rof, volumes": lambda x: plain(tavtorch.rof)(x.image[:, None], x.weight, spacing=(1, x.number, 1), stop=FEW),
+    "inpaint_tv, volumes": lambda x: plain(tavtorch.inpaint_tv)(
+        x.image[:, :, None], x.hole[:, :, None], x.weight, coupling=x.coupling, stop=FEW
+    ),
     "inpaint_harmonic": lambda x: plain(tavtorch.inpaint_harmonic)(x.image, x.hole, order=x.order),
     "inpaint_patches": lambda x: plain(tavtorch.inpaint_patches)(x.image, x.hole, size=3),
     "inpaint_patches, in order": lambda x: plain(tavtorch.inpaint_patches)(x.image, x.hole, size=3, method="priority"),

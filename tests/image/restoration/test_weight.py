@@ -26,7 +26,7 @@ def signs():
 def test_rof_takes_the_weight_by_itself(monkeypatch):
     calls = []
 
-    def told(image, *, coupling, generator):
+    def told(image, *, coupling, spacing, generator):
         calls.append((coupling, torch.rand(3, generator=generator).tolist()))
         assert not image.requires_grad
         return noise_level(image)
