@@ -41,14 +41,15 @@ def _check_batch(image: Tensor, volumes: bool) -> None:
 
 
 def check_spacing(spacing: Sequence[float] | Tensor | None, image: Tensor) -> Tensor | None:
-    """`spacing` as a tensor of the image's type; raise unless it has a distance above 0 for each axis of space."""
+    """`spacing` as a tensor of the image's type; raise unless it has a distance for each axis of space."""
     if spacing is None:
         return None
     given = torch.as_tensor(spacing, dtype=image.dtype, device=image.device).detach()
     axes = {2: "(h, w)", 3: "(d, h, w)"}[len(space(image))]
-    if given.shape != (len(space(image)),) or not holds(given > 0):
+    if given.shape != (len(space(image)),) or not holds(given >= 1e-6):
         raise ValueError(
-            f"spacing: expected a distance above 0 for each axis {axes}, got {spacing!r}; infinity parts neighbours."
+            f"spacing: expected a distance of 1e-6 or more for each axis {axes}, got {spacing!r}; its unit is "
+            "free, and infinity parts neighbours."
         )
     return given
 

@@ -189,6 +189,7 @@ def to_axes(image: Tensor) -> Tensor:
 
 
 def from_axes(image: Tensor) -> Tensor:
+    """The inverse of `to_axes`."""
     return torch.einsum("dc,bdhw->bchw", image.new_tensor(COLORS), image) if image.shape[1] == 3 else image
 
 
