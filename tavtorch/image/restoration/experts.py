@@ -101,16 +101,18 @@ class Experts(NamedTuple):
         more = n // 2
         rows, columns = (mirrored(length, more, device) for length in (h, w))
         wide = torch.stack(images).flatten(0, 2)[:, None, rows[:, None], columns]
-        whole = torch.zeros(b * c, 1, h + n - 1, w + n - 1, dtype=wide.dtype, device=device)
         height = max(1, STRIP.get(device.type, LARGE_STRIP) // (b * c * w))
         same = self.nearness.shape[-2] == self.sigma.shape[-2] == 1
-        profile = self._profile(slice(None)) if same else None
+        profile, whole = self._profile(slice(None)) if same else None, None
         for top in range(0, h, height):
             bottom = min(top + height, h)
             z = F.conv2d(wide[..., top : bottom + n - 1, :], self.filters)
             z = response(z, *(profile or self._profile(slice(top, bottom))))
             part = F.fold(self.filters.flatten(1).T @ z.flatten(2), (bottom - top + n - 1, w + n - 1), n)
+            if whole is None:  # made from a part, so that `vmap` knows it as one of its own
+                whole = part.new_zeros(b * c, 1, h + n - 1, w + n - 1)
             whole[..., top : bottom + n - 1, :] += part
+        assert whole is not None
         for axis, place in ((-2, rows), (-1, columns)):
             inside = len(place) - 2 * more
             before, middle, after = whole.split((more, inside, more), axis)
