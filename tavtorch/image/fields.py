@@ -11,8 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tavtorch.image.grid import corner, distances, space
+from tavtorch.image.grid import corner, distances, divergence, gradient, space
+from tavtorch.solve import compiled
 
+RELAXATION = 1.8
+"""`α` of the alternating direction method of multipliers."""
 Coupling = Literal["joint", "separate", "none"]
 COUPLED: dict[str, tuple[int, ...]] = {"joint": (2, 1), "separate": (2,), "none": ()}
 """The axes of a field `(b, c, n, …)` over which one length is taken."""
@@ -82,7 +85,12 @@ def frame_of(image: Tensor, hole: Tensor | None = None, offset: Tensor | None = 
     _, low, high = _mean_low_high(image, hole)
     offset = offset_of(image, hole) if offset is None else offset
     reach = torch.maximum((high - offset).abs(), (low - offset).abs()).amax(1, keepdim=True)
-    return Frame(offset, torch.where(reach > 0, reach / 2 / torch.frexp(reach).mantissa, 1))
+    return Frame(offset, unit_of(reach))
+
+
+def unit_of(reach: Tensor) -> Tensor:
+    """The power of 2 up to the farthest value, from half of it; 1 where that is 0."""
+    return torch.where(reach > 0, reach / 2 / torch.frexp(reach).mantissa, 1)
 
 
 def _mean_low_high(image: Tensor, hole: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
@@ -150,3 +158,17 @@ class ProjectionDerivative(NamedTuple):
 
     def __call__(self, field: Tensor) -> Tensor:
         return self.factor * (field - self.normal * inner(self.normal, field, self.coupling))
+
+
+@compiled
+def reflect(s: Tensor, ball: Projection | ProjectionDerivative) -> tuple[Tensor, Tensor]:
+    """`P(s)`, and the divergence of `s - 2 P(s)`: what the picture is next solved from in the alternating direction
+    method of multipliers on `z = ∇u`, whose state is the field `s`."""
+    inside = ball(s)
+    return inside, divergence(s - 2 * inside)
+
+
+@compiled
+def relax(inside: Tensor, s: Tensor, u: Tensor) -> Tensor:
+    """The next `s`, over-relaxed, once the picture is `u`: `P(s) + α ∇u + (1 - α) (s - P(s))`."""
+    return inside + torch.lerp(s - inside, gradient(u), RELAXATION)

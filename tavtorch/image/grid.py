@@ -8,6 +8,7 @@ A tensor of five axes is a batch of volumes `(b, c, d, h, w)`, with three axes o
 `(..., h, w)`, with two.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -86,6 +87,12 @@ def distances(spacing: Sequence[float] | Tensor, field: Tensor) -> Tensor:
 def beside(axis: int, before: int, after: int) -> tuple[int, ...]:
     """The argument of `F.pad` for one axis, counted from the last."""
     return (0, 0) * (-axis - 1) + (before, after)
+
+
+def mirrored(length: int, more: int, device: torch.device) -> Tensor:
+    """Numbers of the pixels of a line and of `more` on each side, where its mirror images are."""
+    number = torch.arange(-more, length + more, device=device) % (2 * length)
+    return torch.minimum(number, 2 * length - 1 - number)
 
 
 def sample(image: Float[Tensor, "b c h w"], points: Float[Tensor, "b n 2"]) -> Float[Tensor, "b n c"]:
@@ -168,6 +175,24 @@ def laplacian_eigenvalues(
     """Eigenvalues `4 sin²(π ω_x) + 4 sin²(π ω_y) …` of minus `laplacian` at the frequencies of `cosine_transform`."""
     squares = 2 - 2 * torch.cos(2 * torch.pi * cosine_frequencies(like))
     return (squares if spacing is None else squares / distances(spacing, squares).square()).sum(0)
+
+
+def cosine_response(kernel: Float[Tensor, "*b k l"], size: Sequence[int]) -> Float[Tensor, "*b h w"]:
+    """By how much a convolution scales the coefficients of `cosine_transform` of pictures `(h, w)`.
+
+        Σ_xy k(x, y) cos(2π ω_x x) cos(2π ω_y y)        x and y from the middle of the kernel
+
+    The kernel has to equal its mirror images; of another it is what their mean does. Beyond its borders a picture goes
+    on as its mirror images.
+
+    >>> cosine_response(torch.tensor([[0.25, 0.5, 0.25]]), (1, 2))
+    tensor([[1.0000, 0.5000]])
+    """
+    waves = []
+    for k, n in zip(kernel.shape[-2:], size, strict=True):
+        place, number = (torch.arange(count, dtype=kernel.dtype, device=kernel.device) for count in (k, n))
+        waves.append(torch.cos(math.pi / n * number[:, None] * (place - (k - 1) / 2)))
+    return waves[0] @ kernel @ waves[1].mT
 
 
 def fourier_frequencies(like: Float[Tensor, "*b h w"]) -> Float[Tensor, "2 h w//2+1"]:

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tavtorch.derivative import derivative_wanted, with_derivative, without_derivatives
-from tavtorch.image.grid import cosine_transform, inverse_cosine_transform
+from tavtorch.image.grid import cosine_response, cosine_transform, inverse_cosine_transform, mirrored
 from tavtorch.solve import Solution, State, Stop, compiled, conjugate_gradient, iterate
 
 STRIP = {"cpu": 2**12}
@@ -91,8 +91,13 @@ class Experts(NamedTuple):
             there = self.nearness.amax((-2, -1))[..., None] > 0
             least = torch.where(there, self.curvatures.amin(-1), torch.inf).amin(2)
             most = torch.where(there, self.curvatures.amax(-1), -torch.inf).amax(2)
-        power = _cosine_spectrum(torch.stack((least.clamp(max=0), most.clamp(min=0))), self.filters, size)
-        return 1 + power[0], 1 + power[1]
+        strengths = torch.stack((least.clamp(max=0), most.clamp(min=0)))
+        reach = self.filters.shape[-1] - 1
+        middle = slice(2 * reach + 1)
+        correlations = torch.fft.irfft2(spectrum(self.filters), s=(GRID, GRID)).roll((reach, reach), (-2, -1))
+        kernels = torch.einsum("...e,eyx->...yx", strengths, correlations[:, middle, middle])
+        below, above = cosine_response(kernels, size)
+        return 1 + below, 1 + above
 
     def _filtered(self, response: Callable[..., Tensor], *images: Tensor) -> Tensor:
         """`Wᵀ response(W images, profile)`, in strips of rows."""
@@ -226,25 +231,6 @@ def _shares(changes: Tensor, error: Tensor) -> Tensor:
     return (torch.linalg.solve_ex(damped, seen)[0] / size).to(error.dtype)
 
 
-def _cosine_spectrum(strength: Tensor, filters: Tensor, size: tuple[int, ...]) -> Tensor:
-    """`Σ_c a_c |ŵ_c|²` at the frequencies of `cosine_transform`, `(…, h, w)`, for strengths `a`, `(…, e)`.
-
-    By the correlations of the filters with themselves, which are even along both axes once families are summed.
-    """
-    n = filters.shape[-1]
-    correlation = torch.fft.irfft2(spectrum(filters), s=(GRID, GRID))
-    even = (correlation + correlation.flip(-1).roll(1, -1))[..., :n, :n] / 2
-    even = torch.einsum("...e,eyx->...yx", strength, even)
-    waves = [_waves(length, n, filters) for length in size]
-    return waves[0] @ even @ waves[1].mT
-
-
-def _waves(length: int, count: int, like: Tensor) -> Tensor:
-    """`2 cos(π j k / length)`, and 1 for `k = 0`, `(length, count)`."""
-    j, k = (torch.arange(n, dtype=like.dtype, device=like.device) for n in (length, count))
-    return torch.cos(math.pi / length * j[:, None] * k) * torch.where(k > 0, 2, 1)
-
-
 def spectrum(filters: Tensor) -> Tensor:
     """`|ŵ|²` of filters `(e, 1, k, k)` at the frequencies of the grid, `(e, …)`."""
     return torch.fft.rfft2(filters[:, 0], s=(GRID, GRID)).abs().square()
@@ -257,9 +243,3 @@ def between_grid(size: int) -> float:
     doi:10.1007/BF01111276.
     """
     return math.cos(math.pi * (size - 1) / GRID) ** -2
-
-
-def mirrored(length: int, more: int, device: torch.device) -> Tensor:
-    """Numbers of the pixels of a line and of `more` on each side, where its mirror images are."""
-    number = torch.arange(-more, length + more, device=device) % (2 * length)
-    return torch.minimum(number, 2 * length - 1 - number)

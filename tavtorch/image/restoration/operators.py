@@ -17,7 +17,7 @@ from torch import Tensor
 
 from tavtorch.derivative import holds, without_derivatives
 from tavtorch.image.check import check_hole
-from tavtorch.image.restoration.experts import mirrored
+from tavtorch.image.grid import cosine_response, mirrored
 
 Function = Callable[[Tensor], Tensor]
 ROUNDS = 30
@@ -147,11 +147,11 @@ class Subsample(Operator):
         """
         kernel, mirrors = self.kernel.detach().to(like), self._mirrors()
         if mirrors == 4:
-            return _folded(_cosines(kernel, like).abs(), self.factor)
+            return _folded(cosine_response(kernel, like.shape[-2:]).abs(), self.factor)
         size = [2 * n - 1 for n in kernel.shape[-2:]]
         middle = [n - 1 for n in kernel.shape[-2:]]
         correlation = torch.fft.irfft2(torch.fft.rfft2(kernel, s=size).abs().square(), s=size).roll(middle, (-2, -1))
-        return 4 / mirrors * _cosines(correlation, like).clamp(min=0)
+        return 4 / mirrors * cosine_response(correlation, like.shape[-2:]).clamp(min=0)
 
     def _mirrors(self) -> int:
         """How many of the four mirror images of the kernel equal it: 4, 2 or 1."""
@@ -258,7 +258,7 @@ def gaussian_kernel(sigma: float, size: int | None = None) -> Float[Tensor, "k k
 
 
 def disk_kernel(radius: float) -> Float[Tensor, "k k"]:
-    """A lens out of focus: a disk of this radius in pixels, with sum 1; pixels at its rim count by a tenth's share."""
+    """A lens out of focus: a disk of this radius in pixels, with sum 1; pixels at its rim by their share within."""
     return _drawn(math.ceil(radius), lambda x, y: x.square() + y.square() <= radius**2)
 
 
@@ -306,16 +306,6 @@ def _collected(v: Tensor, numbers: tuple[Tensor, Tensor], size: tuple[int, int] 
     """The adjoint of `_selected` from a picture of this size."""
     rows = v.new_zeros(*v.shape[:-2], size[0], v.shape[-1]).index_add(-2, numbers[0], v)
     return v.new_zeros(*v.shape[:-2], *size).index_add(-1, numbers[1], rows)
-
-
-def _cosines(kernel: Tensor, like: Tensor) -> Tensor:
-    """`Σ h(x, y) cos(2π ω_x x) cos(2π ω_y y)` from the middle of the kernel, at the frequencies of the transform."""
-    waves = []
-    for k, n in zip(kernel.shape[-2:], like.shape[-2:], strict=True):
-        place = torch.arange(k, dtype=like.dtype, device=like.device) - (k - 1) / 2
-        number = torch.arange(n, dtype=like.dtype, device=like.device)
-        waves.append(torch.cos(math.pi / n * number[:, None] * place))
-    return waves[0] @ kernel @ waves[1].T
 
 
 def _folded(size: Tensor, factor: int) -> Tensor:

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from tavtorch.derivative import holds, without_derivatives
 from tavtorch.image.check import check_coupling, check_image, full_precision, spread_over, spread_weight
-from tavtorch.image.fields import Coupling, Frame, total
+from tavtorch.image.fields import Coupling, Frame, total, unit_of
 from tavtorch.image.restoration import restore_learned, restore_tv
 from tavtorch.image.restoration.operators import Operator
-from tavtorch.image.restoration.ridge import RidgeModel, from_axes, to_axes
+from tavtorch.image.restoration.ridge import RidgeModel, from_axes, levels_of_axes, to_axes
 from tavtorch.solve import Solution, Stop
 
 Pair = tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]
@@ -118,9 +118,7 @@ def _learned(
     if not holds((level > 0) & level.isfinite()):
         raise ValueError("sigma: expected a number > 0 in the unit of the image.")
     stop = stop or Stop(tol=1e-4, max_iter=500, every=5)
-    gain = to_axes(torch.ones_like(f[:1, :, :1, :1])).clamp(min=1)  # of brightness over a channel
-    known = (level / gain).expand(-1, f.shape[1], -1, -1)
-    experts, f = model.experts(level / frame.unit, known), to_axes(f)
+    experts, f = model.experts(level / frame.unit, levels_of_axes(level, f)), to_axes(f)
     found = restore_learned.minimise(operator, experts, f, weight, to_axes(still), stop, frame.unit)
     value = from_axes(found.value)
     with without_derivatives():
@@ -161,4 +159,4 @@ def _frame_of(f: Tensor, flat: Tensor) -> tuple[Frame, Tensor]:
     apart = (f - flat * mean).abs().amax((-2, -1), keepdim=True)
     offset = torch.where((mean * size).abs() / 16 > apart, mean, 0)
     reach = (f - flat * offset).abs().amax((-3, -2, -1), keepdim=True) / size.amax(1, keepdim=True)
-    return Frame(offset, torch.where(reach > 0, reach / 2 / torch.frexp(reach).mantissa, 1)), mean
+    return Frame(offset, unit_of(reach)), mean

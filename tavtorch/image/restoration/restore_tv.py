@@ -36,6 +36,8 @@ from tavtorch.image.fields import (
     flow,
     inner,
     length,
+    reflect,
+    relax,
     total,
     variation,
 )
@@ -47,9 +49,8 @@ from tavtorch.image.grid import (
     laplacian_eigenvalues,
 )
 from tavtorch.image.restoration.operators import Operator
-from tavtorch.solve import Solution, State, Stop, compiled, iterate
+from tavtorch.solve import Solution, State, Stop, iterate
 
-RELAXATION = 1.8
 STIFFNESS = 0.3
 """`ρ` over `λ` by the mean slope; what is best for blurs and larger pixels, within twice the steps for any weight."""
 
@@ -136,12 +137,12 @@ class Step(NamedTuple):
     start: Tensor
 
     def __call__(self, s: Tensor, spectrum: Tensor) -> State:
-        inside, source = _reflect(s, self.ball)
+        inside, source = reflect(s, self.ball)
         right = self.right
         if not self.operator.diagonal:
             right = right + self.power * spectrum - self.normal(spectrum)
         spectrum = (right - self.rho * cosine_transform(source)) * self.inverse
-        return _relax(inside, s, inverse_cosine_transform(spectrum)), spectrum
+        return relax(inside, s, inverse_cosine_transform(spectrum)), spectrum
 
     def normal(self, spectrum: Tensor) -> Tensor:
         """`AᵀA` between cosine coefficients."""
@@ -168,18 +169,6 @@ def _pose(problem: Problem, pulled: Tensor, still: Tensor) -> tuple[Step, Tensor
     right = cosine_transform(operator.adjoint(f))
     step = Step(operator, right, power, 1 / (power + rho * bend), rho, ball, start)
     return step, gradient(inverse_cosine_transform(start))
-
-
-@compiled
-def _reflect(s: Tensor, ball: Projection | ProjectionDerivative) -> tuple[Tensor, Tensor]:
-    """`P(s)`, and the divergence of `s - 2 P(s)`."""
-    inside = ball(s)
-    return inside, divergence(s - 2 * inside)
-
-
-@compiled
-def _relax(inside: Tensor, s: Tensor, u: Tensor) -> Tensor:
-    return inside + torch.lerp(s - inside, gradient(u), RELAXATION)
 
 
 def _measure(problem: Problem, step: Step, u: Tensor, p: Tensor) -> Tensor:

@@ -40,7 +40,8 @@ def ridge(
         min_u  ½ |u - f|² + Σ_c Σ_i φ_c((w_c ∗ u)_i)        |W u| <= |u|,   φ'' >= -ρ,   ρ < 1
 
     The penalties bend back, so that large answers cost little more than middling ones and edges stay sharp, but by so
-    little that the energy is strongly convex: it has one minimiser, and `|∇E(u)| / (1 - ρ)` bounds the distance to it.
+    little that the energy is strongly convex: it has one minimiser, and its slope `∇E` bounds the distance to it, which
+    is at most `|∇E(u)| / (1 - ρ)`, and less by the frequencies of that slope (see `experts`).
     Pictures go on beyond their borders as their mirror images. The gradient in `image`, `sigma` and the weights of
     `model` is that of the exact minimiser, in memory that does not depend on the number of steps; its relative error is
     at most about ten times `tol`. First derivatives only.
@@ -72,9 +73,8 @@ def ridge(
     stop = stop or Stop(tol=1e-3, max_iter=500, every=1)
     dtype, f = image.dtype, full_precision(image)
     level, frame = _spread(sigma, f), frame_of(f)
-    gain = f.new_tensor([3**0.5, 1, 1]) if f.shape[1] == 3 else f.new_ones(1)  # of brightness over a channel
     with torch.autocast(f.device.type, enabled=False):
-        experts = model.experts(level / frame.unit, (level / gain[:, None, None]).expand(-1, f.shape[1], -1, -1))
+        experts = model.experts(level / frame.unit, levels_of_axes(level, f))
         found = minimise(experts, to_axes(frame.inside(f)), stop, frame.unit)
         value = frame.outside(from_axes(found.value))
         with without_derivatives():
@@ -191,6 +191,12 @@ def to_axes(image: Tensor) -> Tensor:
 def from_axes(image: Tensor) -> Tensor:
     """The inverse of `to_axes`."""
     return torch.einsum("dc,bdhw->bchw", image.new_tensor(COLORS), image) if image.shape[1] == 3 else image
+
+
+def levels_of_axes(level: Tensor, image: Tensor) -> Tensor:
+    """Where noise of this level stands among the `LEVELS` on each axis: brightness has more contrast than a channel."""
+    gain = to_axes(torch.ones_like(image[:1, :, :1, :1])).clamp(min=1)
+    return (level / gain).expand(-1, image.shape[1], -1, -1)
 
 
 def _spread(sigma: float | Tensor | None, image: Tensor) -> Tensor:

@@ -103,7 +103,10 @@ def discrepancy_weight(
     check_image(image, volumes=True)
     sigma = _spread_noise(noise, image)
     expected = sigma**2 * image[0].numel()
-    criterion = lambda residual, pull: (residual - expected).abs()  # noqa: E731
+
+    def criterion(residual: Tensor, pull: Callable[[Tensor], Tensor]) -> Tensor:
+        return (residual - expected).abs()
+
     return _least(criterion, image, sigma, coupling, check_spacing(spacing, image))
 
 

@@ -23,6 +23,8 @@ from tavtorch.image.fields import (
     inner,
     length,
     mean_of,
+    reflect,
+    relax,
     total,
     variation,
 )
@@ -35,12 +37,10 @@ from tavtorch.image.grid import (
     laplacian_eigenvalues,
 )
 from tavtorch.image.splitting.split import Split
-from tavtorch.solve import Solution, Stop, compiled, iterate
+from tavtorch.solve import Solution, Stop, iterate
 
 Response = Callable[[Tensor], Tensor]
 """A function of frequencies (x, y) in cycles a pixel, `(2, …)`."""
-
-RELAXATION = 1.8
 
 
 def split_hilbert(
@@ -181,25 +181,13 @@ class Step(NamedTuple):
     """Onto which `P` projects."""
 
     def __call__(self, s: Tensor) -> tuple[Tensor, Tensor]:
-        inside, source = _reflect(s, self.ball)
+        inside, source = reflect(s, self.ball)
         u = (self.right - self.rho * cosine_transform(source)) * self.inverse
-        return u, _relax(inside, s, inverse_cosine_transform(u))
+        return u, relax(inside, s, inverse_cosine_transform(u))
 
     def multiplier(self, s: Tensor) -> Tensor:
         """`p = ρ P(s)`."""
         return self.rho[..., None] * self.ball(s)
-
-
-@compiled
-def _reflect(s: Tensor, ball: Projection | ProjectionDerivative) -> tuple[Tensor, Tensor]:
-    """`P(s)`, and the divergence of `s - 2 P(s)`."""
-    inside = ball(s)
-    return inside, divergence(s - 2 * inside)
-
-
-@compiled
-def _relax(inside: Tensor, s: Tensor, u: Tensor) -> Tensor:
-    return inside + torch.lerp(s - inside, gradient(u), RELAXATION)
 
 
 def _gap(s: Tensor, step: Step, data: Tensor, kernel: Tensor) -> Tensor:

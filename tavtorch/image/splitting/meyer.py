@@ -9,6 +9,7 @@ from torch import Tensor
 from tavtorch.derivative import derivative_wanted, with_derivative, without_derivatives
 from tavtorch.image.check import check_coupling, check_image, full_precision, spread_weight
 from tavtorch.image.fields import (
+    RELAXATION,
     Coupling,
     Frame,
     Projection,
@@ -31,8 +32,6 @@ from tavtorch.image.grid import (
 )
 from tavtorch.image.splitting.split import Split
 from tavtorch.solve import Solution, State, Stop, compiled, iterate
-
-RELAXATION = 1.8
 
 
 def split_meyer(

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from tavtorch import RidgeModel, Stop, ridge, solve
-from tavtorch.image.grid import cosine_transform, inverse_cosine_transform
-from tavtorch.image.restoration.experts import between_grid, mirrored
+from tavtorch.image.grid import cosine_transform, inverse_cosine_transform, mirrored
+from tavtorch.image.restoration.experts import between_grid
 from tavtorch.image.restoration.ridge import KNOTS, LEVELS
 
 EXACT = Stop(tol=1e-12, max_iter=2000, every=1)
