@@ -9,16 +9,7 @@ from glob import glob
 from pathlib import Path
 from typing import Any
 
-_PATHS = (
-    "root",
-    "speech",
-    "holes",
-    "start",
-    "url",
-    "ckpt",
-    "dir",
-    "folder",
-)  # last words of the settings that are paths
+_PATHS = ("root", "speech", "holes", "start", "url", "ckpt", "dir", "folder")  # end of the names of paths
 _FILES = {"fingerprint": "music", "recognise": "clips"}  # the data that read files, where these are not data=folder
 _FLAGS = re.compile(r"-(c|cn|cp|cd|p|-cfg|-package|-config-name|-config-path|-config-dir|-experimental-rerun)")
 

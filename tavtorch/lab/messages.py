@@ -24,8 +24,8 @@ from tavtorch.lab.run import plain, typed
 _BUILT = ("trainer", "logger", "callbacks")  # of other packages, whose errors are of many classes
 
 
-def message_of(error: BaseException, config: DictConfig) -> str | None:
-    """What a user is told of an error of a run; None if it is an error of the program."""
+def message_of(error: BaseException, config: DictConfig | None = None) -> str | None:
+    """What a user is told of an error of a run of `config`; None if it is an error of the program."""
     from tavtorch.lab.contract import InputsError
 
     if isinstance(error, InputsError):
@@ -35,7 +35,7 @@ def message_of(error: BaseException, config: DictConfig) -> str | None:
         path, cause = str(error).rpartition("full_key: ")[2], error.__cause__
         if isinstance(cause, OmegaConfBaseException):
             return message_of_typing(cause)
-        if isinstance(cause, TypeError):
+        if isinstance(cause, TypeError) and config is not None:
             return _message_of_setting(path, cause, config)
         if path.split(".")[0] in _BUILT and isinstance(cause, Exception):
             return f"{path}: {cause}"

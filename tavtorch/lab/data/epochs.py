@@ -43,8 +43,13 @@ def training_loader(
             f"data.batch_size: {batch_size} items cannot be shared evenly by {world} devices; "
             f"try {world * max(1, batch_size // world)}."
         )
-    numbers = EpochNumbers(per_epoch // batch_size * batch_size, rank, world)
+    numbers = EpochNumbers(whole_batches(per_epoch, batch_size), rank, world)
     return _loader(items, workers, sampler=numbers, batch_size=batch_size // world)
+
+
+def whole_batches(per_epoch: int, batch_size: int) -> int:
+    """How many items an epoch has."""
+    return per_epoch // batch_size * batch_size
 
 
 def validation_loader(

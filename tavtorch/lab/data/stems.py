@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from tavtorch.lab.data.batches import Item, loader, process_of
-from tavtorch.lab.data.epochs import training_loader, validation_loader
+from tavtorch.lab.data.epochs import training_loader, validation_loader, whole_batches
 from tavtorch.lab.data.generated import FreshSongs, generated_songs
 from tavtorch.lab.data.song_folders import Splits, log_doubts, split_songs
 from tavtorch.lab.data.songs import Form, Song, UnfitSong, all_with_stems, to_memory, tracks_of, with_stems
@@ -191,7 +191,7 @@ class Stems(L.LightningDataModule):
         unfit = [song for song in songs.test if isinstance(song, UnfitSong)]
         recorded = all_with_stems([*songs.train, *songs.val, *unfit], self.form.stems)
         train, val = self._decoded(recorded[: len(songs.train)]), self._decoded(recorded[len(songs.train) :])
-        every = self.epochs["per_epoch"] // self.epochs["batch_size"] * self.epochs["batch_size"]
+        every = whole_batches(self.epochs["per_epoch"], self.epochs["batch_size"])
         form = {"sample_rate": self.form.sample_rate, "seed": 3 * self.seed}
         fresh = FreshSongs(self.generated, self.renewed, every, _GENERATED, **form) if self.generated else None
         self.train = self._excerpts(train, 0, fresh=fresh)

@@ -54,12 +54,11 @@ def main(connection: Connection, threads: int) -> None:
 
 def _answered(request: Request) -> tuple[str, Any]:
     """`("done", result)`, or `("failed", message)` if the input is bad."""
-    config = None
     try:
         return "done", _ACTIONS[request["do"]](request)
     except Exception as error:
         try:
-            message = message_of(error, config)  # type: ignore[arg-type]
+            message = message_of(error)
         except Exception:
             message = None
         if isinstance(error, RuntimeError) and "memory" in str(error):
