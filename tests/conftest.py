@@ -1,6 +1,7 @@
 """Fixtures that every test file may ask for."""
 
 import os
+import shutil
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -45,6 +46,17 @@ def _names_in_doctests(doctest_namespace):
     for room in (recognition, separation, contours, patches, restoration, splitting, tavtorch):
         doctest_namespace.update({name: it for name, it in vars(room).items() if not isinstance(it, ModuleType)})
     doctest_namespace["torch"] = torch
+
+
+@pytest.fixture(scope="session")
+def open_browser():
+    """`open_browser(*flags)`: a Chromium. One driver opens all of a process, a second one would find its loop running."""
+    driver = pytest.importorskip("playwright.sync_api", reason="playwright is in the dev group")
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("no Chromium here: apt-get install chromium")
+    with driver.sync_playwright() as player:
+        yield lambda *flags: player.chromium.launch(executable_path=chromium, args=["--no-sandbox", *flags])
 
 
 @pytest.fixture

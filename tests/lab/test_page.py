@@ -3,7 +3,6 @@
 import dataclasses
 import math
 import re
-import shutil
 
 import pytest
 import torch
@@ -126,15 +125,9 @@ def test_a_section_without_a_title_has_its_name():
 
 
 @pytest.fixture(scope="module")
-def browser():
-    driver = pytest.importorskip("playwright.sync_api", reason="playwright is in the dev group")
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("no Chromium here: apt-get install chromium")
-    with driver.sync_playwright() as player:
-        opened = player.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+def browser(open_browser):
+    with open_browser() as opened:
         yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="module")

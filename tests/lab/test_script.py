@@ -17,6 +17,7 @@ from tavtorch.lab.script import ItemsError, without_traceback, without_typing_er
 from tavtorch.lab.signals import Stopped
 
 CONFIGS = str(Path(__file__).resolve().parents[2] / "configs")
+EXPERIMENTS = sorted(path.stem for path in Path(CONFIGS, "experiment").glob("*.yaml"))
 
 
 @pytest.fixture(autouse=True)
@@ -62,7 +63,7 @@ def test_little_is_loaded_before_the_configuration_is_known():
     [
         (["task=rfo"], "task: there is no rfo; did you mean rof?"),
         (["task=rof", "data=noisyy"], "data: there is no noisyy; did you mean noisy?"),
-        (["experiment=zzz"], "experiment: there is no zzz; choose one of denoise_learned, denoise_rgb,"),
+        (["experiment=zzz"], f"experiment: there is no zzz; choose one of {', '.join(EXPERIMENTS)}."),
         (["task=rof", "task.op.wieght=1"], "task.op.wieght: there is no such setting; did you mean weight?"),
         (["tsk=rof"], "tsk: there is no such setting; did you mean task?"),
         (["task=rof", "trainer.stratgy=ddp"], "trainer.stratgy: there is no such setting; did you mean strategy?"),

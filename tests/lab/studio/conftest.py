@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from urllib.error import HTTPError
@@ -114,17 +113,10 @@ def melodies(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def browser(melodies):
-    driver = pytest.importorskip("playwright.sync_api", reason="playwright is in the dev group")
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("no Chromium here: apt-get install chromium")
-    microphone = [
+def browser(open_browser, melodies):
+    with open_browser(
         "--use-fake-ui-for-media-stream",
         "--use-fake-device-for-media-stream",
         f"--use-file-for-fake-audio-capture={melodies / 'clip.wav'}",
-    ]
-    with driver.sync_playwright() as player:
-        opened = player.chromium.launch(executable_path=chromium, args=["--no-sandbox", *microphone])
+    ) as opened:
         yield opened
-        opened.close()
