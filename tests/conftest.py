@@ -50,7 +50,7 @@ def _names_in_doctests(doctest_namespace):
 
 @pytest.fixture(scope="session")
 def open_browser():
-    """`open_browser(*flags)`: a Chromium. One driver opens all of a process, a second one would find its loop running."""
+    """`open_browser(*flags)`: a Chromium. Only one driver can run in a process: this one opens them all."""
     driver = pytest.importorskip("playwright.sync_api", reason="playwright is in the dev group")
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if chromium is None:
