@@ -81,11 +81,13 @@ from tavtorch.audio.sonogram import (
 from tavtorch.audio.separation import (
     Factors as Factors,
     Pair as Pair,
+    Separator as Separator,
     UNet as UNet,
     hpss as hpss,
     nmf as nmf,
     nmf_split as nmf_split,
     separate as separate,
+    separate_blocks as separate_blocks,
     separate_components as separate_components,
     separate_hpss as separate_hpss,
     separate_nmf as separate_nmf,

@@ -60,6 +60,9 @@ PUBLIC = {  # how the design promises that each is called: a signature that take
         "nmf_split(spectrum, factors)",
         "UNet()",
         "separate(wave, sample_rate, model)",
+        "separate(wave, sample_rate)",
+        "separate_blocks(blocks, sample_rate, model)",
+        "Separator(model, delay=0.75)",
         "peaks(sonogram)",
         "pairs(peaks, neighbours=5)",
         "fingerprint(wave, sample_rate)",
@@ -75,6 +78,13 @@ def test_a_public_name_is_there_and_called_as_promised(call):
     takes = inspect.signature(getattr(tavtorch, name))
     takes.bind(*given.args, **{argument.arg: argument.value for argument in given.keywords})
     assert inspect.getdoc(getattr(tavtorch, name))
+
+
+def test_sources_are_applied_as_promised():
+    from tavtorch.image.patches import Filling, apply
+
+    assert Filling._fields == (*tavtorch.Solution._fields, "sources")
+    inspect.signature(apply).bind("sources", "image")
 
 
 def test_a_library_is_called_as_promised():

@@ -272,9 +272,18 @@ def test_songs_into_a_library_and_out_again(tmp_path):
 
 
 def test_a_network_without_weights_is_not_scored(songs, tmp_path):
-    assert "error: ckpt: the network separate is not trained yet; python train.py data=stems" in run(
-        "evaluate.py", tmp_path, *on(songs), code=1
+    assert "error: ckpt: the network separate is not trained yet; python train.py task.op.width=8 data=stems" in run(
+        "evaluate.py", tmp_path, "task.op.width=8", *on(songs), code=1
     )
+
+
+def test_without_a_training_the_weights_of_the_package_separate(tmp_path):
+    song = band(1, 3.0, generator=torch.Generator().manual_seed(3))[0]
+    write_audio(tmp_path / "song.wav", song.sum(0), 16000)
+    said = run("evaluate.py", tmp_path / "out", "task=separate", f"files={tmp_path / 'song.wav'}")
+    assert said.count("by the weights that come with the package") == 1 and "1 written" in said
+    vocals, _ = read_audio(tmp_path / "out/predictions/song/vocals.wav")
+    assert (vocals - song[0]).norm() < 0.9 * (song.sum(0) - song[0]).norm()
 
 
 def test_bad_input_ends_with_a_sentence(trained, songs, tmp_path):

@@ -69,7 +69,7 @@ def power(n=8, t=9):
 def first(output):
     """The tensor that an op is about."""
     while not isinstance(output, torch.Tensor):
-        output = output.value if isinstance(output, tavtorch.Solution) else output[0]
+        output = output.value if isinstance(output, tavtorch.Solution | patches.Filling) else output[0]
     return output
 
 
@@ -84,6 +84,12 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+def some_sources(b, h=6, w=7):
+    """Copies, and some pixels that are none."""
+    sources = torch.arange(h * w).roll(5).repeat(b, 1).reshape(b, 1, h, w)
+    return sources.masked_fill(sources % w == 3, -1)
 
 
 def seeded():
@@ -143,6 +149,7 @@ CASES = {  # of one tensor each, beside the weights that the tests of each op lo
         lambda image: tavtorch.inpaint_patches(image, hole(len(image), 16, 16), size=3, generator=seeded()),
         lambda: picture(h=16, w=16),
     ),
+    "apply": (lambda image: patches.apply(some_sources(len(image)), image), picture),
     "split_fourier": (partial(tavtorch.split_fourier, cutoff=0.2), picture),
     "split_rof": (tight(tavtorch.split_rof, weight=0.15), picture),
     "split_hilbert": (tight(tavtorch.split_hilbert, weight=0.5), picture),
@@ -180,8 +187,8 @@ CASES = {  # of one tensor each, beside the weights that the tests of each op lo
 NO_DERIVATIVE = {  # what gives no tensor that depends smoothly on one, or is made of what stands above
     "hole_from_color", "fill", "noise_level", "sure_weight", "discrepancy_weight", "least_correlated", "sobolev",
     "gabor", "median", "peaks", "pairs", "unpack", "evidence", "fingerprint", "fingerprint_stream", "recognise",
-    "recognise_stream", "setlist", "gathered", "distinct_frames", "nmf_split", "separate", "separate_components",
-    "separate_nmf", "gaussian_kernel", "disk_kernel", "motion_kernel", "assign", "iterate", "implicit",
+    "recognise_stream", "setlist", "gathered", "distinct_frames", "nmf_split", "separate", "separate_blocks",
+    "separate_components", "separate_nmf", "gaussian_kernel", "disk_kernel", "motion_kernel", "assign", "iterate", "implicit",
     "conjugate_gradient",
 }  # fmt: skip
 ROOMS = [tavtorch, restoration, patches, splitting, contours, separation, recognition]

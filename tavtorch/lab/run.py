@@ -70,7 +70,8 @@ def checkpoint(config: DictConfig) -> str | None:
 def weights(config: DictConfig, script: Path) -> str | None:
     """Path of the checkpoint that is scored: `ckpt`, or else the best one of a training with the same name.
 
-    None is the path where there is no network, or where it comes with weights and has not been trained here.
+    None is the path where there is no network, or where it has not been trained here and comes with weights: then the
+    configuration names these. With `train_for=???` it must be trained.
 
     Args:
         script: train.py, which is run first if there is none and `train_for` is set.
@@ -78,7 +79,8 @@ def weights(config: DictConfig, script: Path) -> str | None:
     if config.ckpt is None and _is_network(config):
         own = Path(config.out, "checkpoints/best.ckpt")
         unfinished = own.with_name("unfinished")  # while a training runs here, and after it was stopped
-        if config.train_for and (not own.is_file() or unfinished.exists()):
+        demanded = OmegaConf.is_missing(config, "train_for")
+        if not demanded and config.train_for and (not own.is_file() or unfinished.exists()):
             log.info("%s: not trained yet; training it for %s", config.name, config.train_for)
             here = [f"hydra.run.dir={config.out}", f"trainer.max_time={config.train_for}"]
             here += ["ckpt=last"] if unfinished.exists() else []
@@ -87,14 +89,16 @@ def weights(config: DictConfig, script: Path) -> str | None:
             unscored = "+trainer.limit_test_batches=0"  # that comes next
             run_child([sys.executable, str(script), *_for_training(config), *here, unscored])
             unfinished.unlink()
-        if not own.is_file() and hasattr(get_object(config.task.op._target_), "pretrained"):
-            config.task.op._target_ += ".pretrained"  # with the weights that come with the package
-            return None
         if not own.is_file():
             training = shlex.join(["python", "train.py", *_for_training(config)])
-            raise UntrainedError(
-                f"ckpt: the network {config.name} is not trained yet; {training} does that, or give ckpt=..."
-            )
+            if demanded or not _comes_with_weights(config):
+                raise UntrainedError(
+                    f"ckpt: the network {config.name} is not trained yet; {training} does that, or give ckpt=..."
+                )
+            if is_first_process():
+                log.info("%s: by the weights that come with the package; %s trains others", config.name, training)
+            config.task.op._target_ += ".pretrained"
+            return None
         config.ckpt = str(own)
     return checkpoint(config)
 
@@ -112,6 +116,8 @@ def settings_of(config: DictConfig, ckpt: str | None) -> str:
     parts += [plain(config.data).get("media"), precision(config.trainer.precision)]
     if ckpt:
         parts.append(Path(ckpt).read_bytes())
+    elif config.task.op._target_.endswith(".pretrained"):
+        parts.append(inspect.signature(get_object(config.task.op._target_)).parameters["path"].default.read_bytes())
     if "library" in config:
         parts.append([(song.name, song.digest) for song in instantiate(config.library)])
     return hashlib.blake2b(repr(parts).encode(), digest_size=16).hexdigest()
@@ -136,6 +142,18 @@ def _is_network(config: DictConfig) -> bool:
 
     op = get_object(config.task.op._target_)
     return inspect.isclass(op) and issubclass(op, nn.Module)
+
+
+def _comes_with_weights(config: DictConfig) -> bool:
+    """Whether the package has weights of a network with these settings."""
+    from tavtorch.weights import OtherSettingsError
+
+    pretrained = getattr(get_object(config.task.op._target_), "pretrained", None)
+    settings = {key: value for key, value in plain(config.task.op).items() if key[0] != "_"}
+    try:
+        return pretrained is not None and pretrained(**settings) is not None
+    except OtherSettingsError:
+        return False
 
 
 def _for_training(config: DictConfig) -> list[str]:

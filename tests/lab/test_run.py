@@ -4,11 +4,11 @@ from pathlib import Path
 import pytest
 import torch
 from hydra.errors import InstantiationException
-from hydra.utils import instantiate
+from hydra.utils import get_object, instantiate
 from omegaconf import OmegaConf
 
 import tavtorch
-from tavtorch.lab.run import UntrainedError, checkpoint, weights
+from tavtorch.lab.run import UntrainedError, checkpoint, settings_of, weights
 from tavtorch.lab.script import without_traceback
 from tavtorch.lab.signals import Stopped
 
@@ -103,14 +103,44 @@ def test_a_network_finds_the_weights_of_its_name(tmp_path):
     assert weights(network(out=str(tmp_path), ckpt=other), Path("train.py")) == other
 
 
-def test_a_network_of_the_package_has_its_weights_until_it_is_trained_here(tmp_path):
-    op = {"_target_": "tavtorch.RidgeModel", "rho": 0.95}
+@pytest.mark.parametrize(("op", "part"), [("RidgeModel", "slopes"), ("UNet", "head.weight")])
+def test_a_network_of_the_package_has_its_weights_until_it_is_trained_here(tmp_path, caplog, op, part):
+    caplog.set_level("INFO")
+    op = {"_target_": f"tavtorch.{op}"} | ({"stems": ["vocals", "accompaniment"]} if op == "UNet" else {"rho": 0.95})
     untrained, trained = (config(name="mine", task={"op": op}, train_for=None, out=str(tmp_path)) for _ in range(2))
     assert weights(untrained, Path("train.py")) is None
-    assert torch.equal(instantiate(untrained.task.op).slopes, tavtorch.RidgeModel.pretrained().slopes)
+    of_the_package = get_object(op["_target_"]).pretrained()
+    assert torch.equal(instantiate(untrained.task.op).get_parameter(part), of_the_package.get_parameter(part))
+    assert caplog.text.count("mine: by the weights that come with the package; python train.py trains others") == 1
     (tmp_path / "checkpoints").mkdir()
     own = saved(tmp_path / "checkpoints/best.ckpt")
     assert weights(trained, Path("train.py")) == own and trained.task.op == op
+
+
+@pytest.mark.parametrize("changes", [{"width": 8}, {"stems": ["vocals", "drums"]}, {"compression": 1.0}])
+def test_weights_of_the_package_are_for_its_settings_alone(tmp_path, changes):
+    op = {"_target_": "tavtorch.UNet"} | changes
+    with pytest.raises(UntrainedError, match="the network mine is not trained yet; python train.py does"):
+        weights(config(name="mine", task={"op": op}, train_for=None, out=str(tmp_path)), Path("train.py"))
+
+
+def test_an_experiment_may_ask_for_a_training_of_its_own(tmp_path):
+    own = config(name="mine", task={"op": {"_target_": "tavtorch.UNet"}}, train_for=None, out=str(tmp_path))
+    own.train_for = "???"
+    with pytest.raises(UntrainedError, match="not trained yet"):
+        weights(own, Path("train.py"))
+
+
+def test_other_weights_of_the_package_give_other_results(tmp_path, monkeypatch):
+    """What was made by the ones before is made again."""
+    own = tmp_path / "own.safetensors"
+    tavtorch.UNet(width=8).save(own)
+    asked = {"task": {"op": {"_target_": "tavtorch.UNet.pretrained"}}, "data": {}, "trainer": {"precision": "32-true"}}
+    monkeypatch.setattr(tavtorch.UNet, "pretrained", classmethod(lambda cls, path=own: None))
+    before = settings_of(config(**asked), None)
+    assert before == settings_of(config(**asked), None)
+    tavtorch.UNet(width=8).save(own)
+    assert before != settings_of(config(**asked), None)
 
 
 def test_a_function_has_no_weights(tmp_path):

@@ -1,8 +1,9 @@
 """Separation of songs: by medians (`hpss`), by non-negative matrix factorisation (`nmf`), or by a network (`UNet`).
 
-On waves: `separate_hpss`, `separate_voice`, `separate_nmf`, `separate_components`, and `separate` with a network. On
-spectra: `hpss`, `hpss_masks`, `nmf`, `nmf_split` and `distinct_frames`. `assign` matches components to known notes, and
-`losses` has what the training of a network minimises.
+On waves: `separate_hpss`, `separate_voice`, `separate_nmf`, `separate_components`, and with a network `separate`,
+`separate_blocks` for files of any length, and `Separator` for streams. On spectra: `hpss`, `hpss_masks`, `nmf`,
+`nmf_split` and `distinct_frames`. `assign` matches components to known notes, and `losses` has what the training of a
+network minimises.
 """
 
 from tavtorch.audio.separation.components import Components as Components
@@ -18,5 +19,7 @@ from tavtorch.audio.separation.nmf import distinct_frames as distinct_frames
 from tavtorch.audio.separation.nmf import nmf as nmf
 from tavtorch.audio.separation.nmf_split import nmf_split as nmf_split
 from tavtorch.audio.separation.separate import separate as separate
+from tavtorch.audio.separation.separate import separate_blocks as separate_blocks
+from tavtorch.audio.separation.separator import Separator as Separator
 from tavtorch.audio.separation.unet import UNet as UNet
 from tavtorch.audio.separation.voice import separate_voice as separate_voice

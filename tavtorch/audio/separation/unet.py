@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -9,6 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tavtorch.audio.sonogram import spectrum, waveform
+from tavtorch.weights import read_model, write_model
+
+WEIGHTS = Path(__file__).with_name("unet.safetensors")
+"""The weights that come with the package: of `experiment=unet_shipped`; benchmarks/README.md has their card."""
 
 
 class UNet(nn.Module):
@@ -59,6 +65,10 @@ class UNet(nn.Module):
         super().__init__()
         check_network(stems, channels, width, dropout)
         check_sonogram(n_fft, hop, depth, compression)
+        self.settings: dict[str, Any] = {
+            "stems": list(stems), "sample_rate": sample_rate, "channels": channels, "width": width, "depth": depth,
+            "dropout": dropout, "compression": compression, "n_fft": n_fft, "hop": hop,
+        }  # fmt: skip
         self.stems, self.sample_rate, self.channels = tuple(stems), sample_rate, channels
         self.compression, self.n_fft, self.hop = compression, n_fft, hop
         widths = [width * (1 + level) for level in range(depth + 1)]
@@ -111,6 +121,15 @@ class UNet(nn.Module):
         for block, up in zip(reversed(self.decoder), reversed(self.up), strict=True):
             x = block(up(x) + skips.pop())
         return self.head(F.relu(self.norm(x)))
+
+    def save(self, path: str | Path) -> None:
+        """Write the weights and the settings as safetensors."""
+        write_model(path, self, self.settings)
+
+    @classmethod
+    def pretrained(cls, path: str | Path = WEIGHTS, **settings: Any) -> "UNet":
+        """The network of a file that `save` wrote, by default that of the package; it must have these settings."""
+        return read_model(cls, path, settings)
 
 
 class Block(nn.Module):

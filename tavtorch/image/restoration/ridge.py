@@ -13,8 +13,8 @@ from tavtorch.image.check import check_image, full_precision, spread_over
 from tavtorch.image.fields import Frame, frame_of
 from tavtorch.image.restoration.experts import Experts, between_grid, minimise, spectrum
 from tavtorch.image.restoration.weight import noise_level
-from tavtorch.image.restoration.weights_file import read_weights, write_weights
 from tavtorch.solve import Solution, Stop
+from tavtorch.weights import read_model, write_model
 
 WEIGHTS = Path(__file__).with_name("ridge.safetensors")
 """The weights that come with the package; benchmarks/README.md says how they were trained."""
@@ -157,20 +157,12 @@ class RidgeModel(nn.Module):
 
     def save(self, path: str | Path) -> None:
         """Write the weights and the settings as safetensors."""
-        write_weights(Path(path), dict(self.state_dict()), self.settings)
+        write_model(path, self, self.settings)
 
     @classmethod
     def pretrained(cls, path: str | Path = WEIGHTS, **settings: float) -> "RidgeModel":
         """The model of a file that `save` wrote, by default that of the package; it must have these settings."""
-        weights, own = read_weights(Path(path))
-        if other := {key: value for key, value in settings.items() if own.get(key) != value}:
-            raise ValueError(f"path: {path} is of a model with {own}, not with {other}; train one with these settings.")
-        try:
-            model = cls(**own)
-            model.load_state_dict(weights)
-        except (TypeError, RuntimeError) as error:
-            raise ValueError(f"path: {path} holds no weights of a RidgeModel; write them with its `save`.") from error
-        return model.eval()
+        return read_model(cls, path, settings)
 
     def _of_all(self, family: Tensor) -> Tensor:
         """What each family has, `(levels, families, …)`, for each filter."""

@@ -86,6 +86,8 @@ def python(config: DictConfig, name: str, read: str) -> str:
 
 
 def _network(config: DictConfig, op: Mapping[str, Any]) -> list[str]:
+    if op["_target_"].endswith(".pretrained"):  # its file has the settings
+        return [f"model = {op['_target_']}()"]
     made = _call({key: value for key, value in op.items() if key != "_partial_"}, [])
     if config.ckpt is None:
         return [f"model = {made}"]

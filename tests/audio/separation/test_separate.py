@@ -6,7 +6,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from tavtorch import UNet, separate, separate_hpss
+from tavtorch import UNet, separate, separate_blocks, separate_hpss
 
 
 class Halves(UNet):
@@ -105,6 +105,34 @@ def test_a_real_network_across_segments():
     assert (at_once - in_parts).norm() < 0.2 * at_once.norm()
 
 
+@pytest.mark.parametrize("rate", [16000, 22050])
+@pytest.mark.parametrize("size", [777, 16000, 10**6])
+def test_blocks_give_the_whole_to_the_bit(rate, size):
+    torch.manual_seed(1)
+    net, wave = UNet(width=8), tone(rate, 4.0, channels=2) + 0.1 * torch.randn(1, 2, 4 * rate)
+    options = {"segment": 1.5, "overlap": 0.25}
+    with torch.no_grad():
+        whole = separate(wave, rate, net, **options)
+        parts = list(separate_blocks(wave.split(size, -1), rate, net, **options))
+    assert len(parts) >= 3 and torch.equal(torch.cat(parts, -1), whole)
+
+
+def test_of_an_hour_in_blocks_a_segment_is_held_at_a_time():
+    net, wave = Halves(), torch.randn(1, 1, 16000 * 50)
+    with LongStorages(2 * wave.nbytes) as long, torch.no_grad():
+        heard = sum(part.shape[-1] for part in separate_blocks((wave for _ in range(72)), 16000, net, segment=40.0))
+    assert heard == 72 * wave.shape[-1] and max(shape[-1] for shape in net.heard) <= 40 * 16000 and not long.found
+
+
+def test_no_blocks_have_no_stems():
+    assert list(separate_blocks([], 16000, Halves())) == []
+
+
+def test_the_network_of_the_package_serves_where_none_is_given():
+    wave = tone(16000, 1.0)
+    assert torch.equal(separate(wave, 16000), separate(wave, 16000, UNet.pretrained()))
+
+
 # symmetry and state
 
 
@@ -130,6 +158,21 @@ def test_gradient_reaches_the_song():
 
 
 # errors
+
+
+@pytest.mark.parametrize(
+    ("blocks", "rate", "options", "message"),
+    [
+        ([(1, 1, 9), (1, 2, 9)], 16000, {}, r"blocks: expected \[1, 1\] songs and channels in all, got \[1, 2\]"),
+        ([(1, 1, 9)], 0, {}, "sample_rate"),
+        ([(1, 1, 9)], 16000, {"overlap": 6.0}, "overlap"),
+        ([(1, 9)], 16000, {}, r"wave: expected a batch \(b, c, t\)"),
+    ],
+)
+def test_bad_blocks_are_named(blocks, rate, options, message):
+    plain = getattr(separate_blocks, "__wrapped__", separate_blocks)
+    with pytest.raises(ValueError, match=message):
+        list(plain((torch.zeros(shape) for shape in blocks), rate, Halves(), **options))
 
 
 @pytest.mark.parametrize(
