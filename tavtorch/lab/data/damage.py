@@ -24,7 +24,7 @@ def untouched(image: Float[Tensor, "1 c h w"], generator: Generator) -> dict[str
     return {"image": image}
 
 
-def noisy(image: Float[Tensor, "1 c h w"], generator: Generator, *, sigma: float) -> dict[str, Tensor]:
+def noisy(image: Float[Tensor, "1 c *d h w"], generator: Generator, *, sigma: float) -> dict[str, Tensor]:
     """White Gaussian noise of standard deviation `sigma`."""
     return {"image": image + sigma * torch.randn(image.shape, generator=generator)}
 

@@ -53,7 +53,7 @@ def search(root: Path | Sequence[Path], suffixes: tuple[str, ...], kind: str) ->
 
 
 def named(root: Path | Sequence[Path], paths: Sequence[Path]) -> list[tuple[str, Path]]:
-    """Each file with a name of its own.
+    """Each file, or folder of files that belong together, with a name of its own.
 
     A name is the path below the root without its suffix. It keeps the suffix where another file's name would be the
     same, or would lie below it, so that no result is in the place of another: `album.wav` beside `album/1.wav` is
@@ -61,8 +61,9 @@ def named(root: Path | Sequence[Path], paths: Sequence[Path]) -> list[tuple[str,
     """
     roots = [path.absolute() for path in _roots(root)]
     base = Path(os.path.commonpath([path if path.is_dir() else path.parent for path in roots]))
+    base = base.parent if any(path.absolute() == base for path in paths) else base
     full = [path.absolute().relative_to(base) for path in paths]
-    short = [path.with_suffix("") for path in full]
+    short = [name if path.is_dir() else name.with_suffix("") for name, path in zip(full, paths, strict=True)]
     count = Counter([*full, *short])
     count.update({path for name in full for path in name.parents})
     return [(_text(a if count[b] - (a == b) > 1 else b), path) for a, b, path in zip(full, short, paths, strict=True)]

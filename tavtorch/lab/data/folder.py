@@ -81,7 +81,8 @@ class Files(Dataset[Item]):
         self.faults: dict[str, str] = {}
         self.done: list[str] = []
         self.results = results
-        for name, path in named(root, self.found.paths):
+        self.refused = {path for path in self.found.paths if path.is_dir()}
+        for name, path in named(root, media.items(self.found.paths)):
             try:
                 done = results is not None and results.has(name, self._sources(path))
             except ValueError as error:
@@ -99,7 +100,7 @@ class Files(Dataset[Item]):
         try:
             if name in self.faults:
                 raise ValueError(self.faults[name])
-            if path.is_dir():
+            if path in self.refused:
                 raise ValueError(f"{path}: this folder may not be read. Change its permissions.")
             sources = self._sources(path)
             return Item(name=name, sources=sources, **self.media.read(path))  # type: ignore[typeddict-item]
@@ -108,7 +109,7 @@ class Files(Dataset[Item]):
 
     def batch_key(self, i: int) -> Hashable:
         name, path = self.items[i]
-        return path if name in self.faults or path.is_dir() else self.media.batch_key(path)
+        return path if name in self.faults or path in self.refused else self.media.batch_key(path)
 
     def tell(self) -> None:
         """Log what is left out, and why."""

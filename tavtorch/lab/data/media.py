@@ -39,6 +39,8 @@ class Media(NamedTuple):
     """Files with equal keys fit into one batch."""
     sources: Callable[[Path], list[Path]] = _alone
     """The files that an item is made of: the one that is read, and others such as a mask."""
+    items: Callable[[Sequence[Path]], list[Path]] = list
+    """From the files that are found to what is read as an item, such as a folder of slices."""
 
 
 def read_image(path: Path, *, nan: bool = False) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """Pictures in and out, with what their files hold beside the pixels."""
 
 import io
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tavtorch.lab.data.atomic import whole
-from tavtorch.lab.data.raster_files import ORIENTATION, About, ancillary, opened, png, read_raster
-from tavtorch.lab.data.tiff_files import is_tiff, read_tiff, tiff, tiff_size
+from tavtorch.lab.data.raster_files import ORIENTATION, About, Raw, ancillary, opened, png, read_raster
+from tavtorch.lab.data.tiff_files import is_tiff, read_tiff, read_tiff_pages, tiff, tiff_size
 
+T = TypeVar("T")
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".gif")
 
 
@@ -47,31 +48,12 @@ def read_picture(path: str | Path, *, nan: bool = False) -> Picture:
             that are neither colour nor opacity, more than 2²⁹ pixels, or NaN or infinite numbers.
     """
     path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file.")
-    try:
-        raw = read_tiff(path) if is_tiff(path) else read_raster(path)
-    except PermissionError as error:
-        raise ValueError(f"{path}: the file may not be read ({error.strerror}). Change its permissions.") from error
-    except Exception as error:  # decoders raise their own kinds
-        reason = str(error) or type(error).__name__
-        raise ValueError(f"{path}: not a picture that can be read ({reason}); convert it to PNG.") from error
-    levels = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}.get(raw.pixels.dtype)
-    image = torch.from_numpy(raw.pixels.astype(np.float32)).movedim(-1, 0) / (levels or 1)
-    image = _upright(image, raw.orientation).contiguous()
-    colours = 3 if len(image) > 2 else 1
-    finite = image.isfinite()
-    if nan:
-        finite[:colours] |= image[:colours].isnan()
-    if not bool(finite.all()):
-        raise ValueError(
-            f"{path}: some pixels are NaN or infinite. Export the picture again; where NaN stands for no data, fill "
-            "them with task=inpaint_harmonic."
-        )
-    alpha = image[colours:] if len(image) > colours else None
-    if len(image) == 2:  # grey and opacity
-        return Picture(image[:1].expand(3, -1, -1), alpha, levels, raw.about._replace(mode="LA"))
-    return Picture(image[:colours], alpha, levels, raw.about)
+    return _picture(path, _decoded(path, lambda: read_tiff(path) if is_tiff(path) else read_raster(path)), nan)
+
+
+def read_pages(path: Path) -> list[Picture]:
+    """The pages of a TIFF, which lie along one axis such as depth or time; else as `read_picture`."""
+    return [_picture(path, raw) for raw in _decoded(path, lambda: read_tiff_pages(path))]
 
 
 def read_mask(path: str | Path) -> Bool[Tensor, "1 h w"]:
@@ -117,6 +99,54 @@ def write_picture(path: str | Path, picture: Picture) -> None:
         OSError: the disk is full, or the place cannot be written.
     """
     path, kind = Path(path), Path(path).suffix.lower()
+    data = _encoded(kind, _checked(path, kind, picture), picture.levels, picture.about)
+    with whole(path) as part:  # encoded in memory: encoders do not tell of a disk that fills up
+        part.write_bytes(data)
+
+
+def write_pages(path: Path, pictures: Sequence[Picture]) -> None:
+    """Write pictures as the pages of a TIFF, with what `about` of the first holds; else as `write_picture`."""
+    _, _, levels, about = pictures[0]
+    numbers = [_numbers(_checked(path, ".tif", picture), levels, about.dtype) for picture in pictures]
+    with whole(path) as part:
+        part.write_bytes(tiff(np.stack(numbers), about))
+
+
+def _decoded(path: Path, read: Callable[[], T]) -> T:
+    """What `read` gives; what it raises as one kind of error."""
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file.")
+    try:
+        return read()
+    except PermissionError as error:
+        raise ValueError(f"{path}: the file may not be read ({error.strerror}). Change its permissions.") from error
+    except Exception as error:  # decoders raise their own kinds
+        reason = str(error) or type(error).__name__
+        raise ValueError(f"{path}: not a picture that can be read ({reason}); convert it to PNG.") from error
+
+
+def _picture(path: Path, raw: Raw, nan: bool = False) -> Picture:
+    """The colours in `[0, 1]`, the right way up, and the opacity."""
+    levels = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}.get(raw.pixels.dtype)
+    image = torch.from_numpy(raw.pixels.astype(np.float32)).movedim(-1, 0) / (levels or 1)
+    image = _upright(image, raw.orientation).contiguous()
+    colours = 3 if len(image) > 2 else 1
+    finite = image.isfinite()
+    if nan:
+        finite[:colours] |= image[:colours].isnan()
+    if not bool(finite.all()):
+        raise ValueError(
+            f"{path}: some pixels are NaN or infinite. Export the picture again; where NaN stands for no data, fill "
+            "them with task=inpaint_harmonic."
+        )
+    alpha = image[colours:] if len(image) > colours else None
+    if len(image) == 2:  # grey and opacity
+        return Picture(image[:1].expand(3, -1, -1), alpha, levels, raw.about._replace(mode="LA"))
+    return Picture(image[:colours], alpha, levels, raw.about)
+
+
+def _checked(path: Path, kind: str, picture: Picture) -> Tensor:
+    """The channels that a file of this kind gets."""
     image, alpha, levels, about = picture
     if kind not in PICTURES:
         raise ValueError(f"{path}: pictures are written as {', '.join(PICTURES)}; got {kind or 'no suffix'}.")
@@ -130,9 +160,7 @@ def write_picture(path: str | Path, picture: Picture) -> None:
         raise ValueError(
             f"{path}: {kind} holds numbers from 0 to 1, and these are {low:.4g} to {high:.4g}; write .tif."
         )
-    data = _encoded(kind, image, levels, about)
-    with whole(path) as part:  # encoded in memory: encoders do not tell of a disk that fills up
-        part.write_bytes(data)
+    return image
 
 
 def _encoded(kind: str, image: Tensor, levels: int | None, about: About) -> bytes:

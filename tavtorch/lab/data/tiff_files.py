@@ -45,6 +45,32 @@ def read_tiff(path: Path) -> Raw:
         return Raw(*_picture(path, page), _about(page))
 
 
+def read_tiff_pages(path: Path) -> list[Raw]:
+    """The pictures in a file that lie along one axis, such as depth or time."""
+    with _opened(path) as file:
+        pages, series = _meant(file), file.series[0]
+        first: Any = pages[0]
+        named = file.is_imagej or file.is_ome or file.is_shaped
+        axes = [axis for axis, n in zip(series.axes, series.shape, strict=True) if n > 1 and axis not in "YXS"]
+        if named and (len(axes) > 1 or axes == ["C"]):
+            told = " × ".join(f"{n} {axis}" for axis, n in zip(series.axes, series.shape, strict=True) if n > 1)
+            raise ValueError(f"its pages are {told}; save one channel, along one more axis, as a file of its own")
+        count = _count(file)
+        if first.imagedepth > 1 or count > len(pages) > 1:
+            raise ValueError(f"its {count} pages are stored in a way that is not read; save them with ImageJ")
+        _check_size(file, first, count)
+        if count > len(pages):  # ImageJ's, of more than 4 GB: one page, and the numbers of all behind it
+            whole = series.asarray().reshape(count, *_shape(first))
+            return [Raw(_colours(one, first), 1, _about(first)) for one in whole]
+        return [Raw(*_picture(path, page), _about(page)) for page in pages]
+
+
+def pages_of(path: Path) -> int:
+    """How many pictures a file holds; smaller copies and masks are none."""
+    with _opened(path) as file:
+        return _count(file)
+
+
 def tiff_size(path: Path) -> Hashable:
     """Width, height and kind by the header."""
     with _opened(path) as file:
@@ -54,7 +80,7 @@ def tiff_size(path: Path) -> Hashable:
 
 
 def tiff(numbers: NDArray[Any], about: About) -> bytes:
-    """A file of `(h, w, c)`: one or three colours, and opacity if there is one channel more."""
+    """A file of `(h, w, c)` or pages `(d, h, w, c)`: one or three colours, and opacity if there is a channel more."""
     compression = _WRITTEN.get(about.compression or "NONE", "zlib")
     given: dict[str, Any] = {
         "photometric": "rgb" if numbers.shape[-1] > 2 else "minisblack",
@@ -81,17 +107,36 @@ def tiff(numbers: NDArray[Any], about: About) -> bytes:
 
 def _page(file: tifffile.TiffFile) -> Any:
     """The picture, where there is one."""
-    pages: list[Any] = list(file.pages)
-    meant = [page for page in pages if not int(page.keyframe.subfiletype) & 5]  # 1: smaller, 4: a mask
-    page: Any = meant[0] if meant else pages[0]
-    count = max(len(meant), file.series[0].size // max(page.keyframe.size, 1) if file.is_imagej else 1, page.imagedepth)
+    page, count = _meant(file)[0], _count(file)
     if count > 1:
-        raise ValueError(f"it holds {count} pages; save the one that is meant as a picture of its own")
-    if page.imagewidth * page.imagelength > MOST:
-        raise ValueError(f"it holds {page.imagewidth} × {page.imagelength} pixels, of which 2²⁹ are read at most")
-    if page.nbytes > _RATIO * file.filehandle.size:
-        raise ValueError(f"its header tells {page.nbytes} bytes of pixels, more than {file.filehandle.size} can hold")
+        raise ValueError(
+            f"it holds {count} pages; save the one that is meant as a picture of its own, or, of a volume or a film, "
+            "say media=volume"
+        )
+    _check_size(file, page, 1)
     return page
+
+
+def _meant(file: tifffile.TiffFile) -> list[Any]:
+    """The pages that are no smaller copy (1) and no mask (4) of another."""
+    pages: list[Any] = list(file.pages)
+    return [page for page in pages if not int(page.keyframe.subfiletype) & 5] or pages[:1]
+
+
+def _count(file: tifffile.TiffFile) -> int:
+    """How many pictures there are."""
+    pages = _meant(file)
+    listed = file.series[0].size // max(pages[0].keyframe.size, 1) if file.is_imagej else 1
+    return max(len(pages), listed, pages[0].imagedepth)
+
+
+def _check_size(file: tifffile.TiffFile, page: Any, count: int) -> None:
+    if page.imagewidth * page.imagelength * count > MOST:
+        told = f"{count} × " * (count > 1) + f"{page.imagewidth} × {page.imagelength}"
+        raise ValueError(f"it holds {told} pixels, of which 2²⁹ are read at most")
+    if page.nbytes * count > _RATIO * file.filehandle.size:
+        told = f"{page.nbytes * count} bytes of pixels, more than {file.filehandle.size}"
+        raise ValueError(f"its header tells {told} can hold")
 
 
 @contextmanager
@@ -142,10 +187,15 @@ def _picture(path: Path, page: Any) -> tuple[NDArray[Any], int]:
     array = np.concatenate(list(array), -1)
     if array.dtype == bool or page.bitspersample < 8:
         array = array.astype(np.uint8) * (255 // (2**page.bitspersample - 1)) if page.photometric != _PALETTE else array
+    return _colours(array, page), orientation
+
+
+def _colours(array: NDArray[Any], page: Any) -> NDArray[Any]:
+    """Grey or red, green and blue, and opacity, of what is stored."""
     if array.dtype.kind not in "uif":
         raise ValueError(f"its numbers are of a kind, {array.dtype}, that is not read")
     count = _COLOURS[page.photometric]
-    return _opaque(_red_green_blue(array[..., :count], page), array[..., count:], page), orientation
+    return _opaque(_red_green_blue(array[..., :count], page), array[..., count:], page)
 
 
 def _shape(page: Any) -> tuple[int, int, int]:
@@ -186,9 +236,10 @@ def _opaque(colours: NDArray[Any], rest: NDArray[Any], page: Any) -> NDArray[Any
 def _by_others(path: Path, page: Any, orientation: int) -> tuple[NDArray[Any], int]:
     """What tifffile alone does not decompress, such as LZW and JPEG: 8 bits by Pillow, which turns; rest by kornia."""
     plain = page.index == 0 and page.planarconfig == 1 and not page.extrasamples
-    known = page.index == 0 and page.photometric in (*_COLOURS, PHOTOMETRIC.YCBCR)
+    known = page.photometric in (*_COLOURS, PHOTOMETRIC.YCBCR)
     if known and page.dtype in (np.uint8, bool) and EXTRASAMPLE.UNSPECIFIED not in page.extrasamples:
         with opened(path) as file:
+            file.seek(page.index)
             return pixels(file), 1
     if plain and page.photometric in _LIGHT and page.dtype in (np.uint16, np.float32):
         from kornia.io import ImageLoadType, load_image

@@ -15,6 +15,7 @@ from torchmetrics.functional.image import peak_signal_noise_ratio, structural_si
 
 from tavtorch.lab.data.batches import Batch
 from tavtorch.lab.data.files import Picture, write_picture
+from tavtorch.lab.data.volumes import write_volume
 from tavtorch.lab.kinds.solutions import convergence_scores, value_of
 from tavtorch.lab.panels import Panel, picture, plot
 from tavtorch.solve import Solution, Stop
@@ -39,7 +40,7 @@ def restoration(output: Tensor | Solution, batch: Batch) -> dict[str, Tensor]:
     for part, image in {"input": enlarged(inputs["image"], truth), "result": value_of(output)}.items():
         image = image.clamp(0, 1)
         columns[f"{part}/psnr"] = psnr(image, truth)
-        columns[f"{part}/ssim"] = _ssim(image, truth)
+        columns[f"{part}/ssim"] = ssim(image, truth)
         if "hole" in inputs:
             hole = inputs["hole"].expand_as(image)
             share = hole.flatten(1).double().mean(1)
@@ -52,7 +53,8 @@ def psnr(image: Tensor, truth: Tensor) -> Tensor:
     return peak_signal_noise_ratio(image, truth, data_range=1.0, dim=(1, 2, 3), reduction="none")
 
 
-def _ssim(image: Tensor, truth: Tensor) -> Tensor:
+def ssim(image: Tensor, truth: Tensor) -> Tensor:
+    """For a range of 1; 1 is equal."""
     return cast(Tensor, structural_similarity_index_measure(image, truth, reduction="none", data_range=1.0))
 
 
@@ -77,7 +79,7 @@ def restored(output: Tensor | Solution, batch: Batch, *, op: Callable[..., Any] 
     ]
     if hole is None:
         panels.append(Panel("input - result, around mid-grey, × 2", picture(0.5 + 2 * (before - after)[0])))
-    return [*panels, *_convergence_panels(op, inputs, output)]
+    return [*panels, *convergence_panels(op, inputs, output)]
 
 
 def removed(output: Tensor | Solution, batch: Batch, *, op: Callable[..., Any] | None = None) -> list[Panel]:
@@ -88,7 +90,7 @@ def removed(output: Tensor | Solution, batch: Batch, *, op: Callable[..., Any] |
         Panel("what is taken away", picture(marked(inputs["image"][0], inputs["hole"][0]))),
         Panel("after", picture(value_of(output)[0]), before="before"),
     ]
-    return [*panels, *_convergence_panels(op, inputs, output)]
+    return [*panels, *convergence_panels(op, inputs, output)]
 
 
 def enlarged(image: Float[Tensor, "b c m n"], like: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
@@ -122,7 +124,8 @@ def convergence(op: Callable[..., Any], inputs: dict[str, Any], *, steps: int = 
     return Panel("the way to the result", plot(figure))
 
 
-def _convergence_panels(op: Callable[..., Any] | None, inputs: dict[str, Any], output: Any) -> list[Panel]:
+def convergence_panels(op: Callable[..., Any] | None, inputs: dict[str, Any], output: Any) -> list[Panel]:
+    """`convergence` of the op, if there is one."""
     return [convergence(op, inputs, steps=max(200, int(output.iterations[0])))] if op else []
 
 
@@ -130,15 +133,17 @@ def _convergence_panels(op: Callable[..., Any] | None, inputs: dict[str, Any], o
 
 
 def write_image(path: Path, output: Tensor | Solution, batch: Batch, *, suffix: str | None = None) -> Path:
-    """A picture as the file that it comes from: bit depth, transparency, metadata and, without `suffix`, format.
+    """A picture, or a volume, as what it comes from: bit depth, transparency, metadata and, without `suffix`, format.
 
     Args:
         suffix: of the format that is written: `.png`, `.tif`, …
 
     Returns:
-        The file, `<path>.png`, …
+        The file, `<path>.png`, …; a folder for the slices of one.
     """
     (file,) = batch["file"]
+    if "slices" in file:
+        return write_volume(path, value_of(output)[0], file, suffix=suffix)
     suffix = suffix or file["suffix"]
     path = path if path.suffix == suffix else path.with_name(path.name + suffix)
     write_picture(path, Picture(value_of(output)[0], file["alpha"], file["levels"], file["about"]))
