@@ -93,6 +93,15 @@ def test_checkpoints_hold_no_code(trained):
     assert state["made_by"]["width"] == 8
 
 
+def test_the_best_checkpoint_holds_averaged_weights_and_settings_alone(trained):
+    best, last = (torch.load(trained[0] / f"checkpoints/{name}.ckpt", weights_only=True) for name in ("best", "last"))
+    assert best.keys() == {"state_dict", "epoch", "global_step", "pytorch-lightning_version", "made_by"}
+    sizes = [(trained[0] / f"checkpoints/{name}.ckpt").stat().st_size for name in ("best", "last")]
+    assert sizes[0] < 0.3 * sizes[1] and best.keys() < last.keys()
+    if best["epoch"] == last["epoch"]:
+        torch.testing.assert_close(best["state_dict"], last["state_dict"])  # and not current_model_state
+
+
 def test_a_killed_run_goes_on_to_the_same_result(songs, tmp_path):
     long = [*TINY, *on(songs), "trainer.max_epochs=5", "data.per_epoch=64"]
     run("train.py", tmp_path / "alone", *long)

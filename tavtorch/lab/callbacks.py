@@ -16,6 +16,8 @@ from lightning.pytorch.trainer.states import TrainerFn
 from tavtorch.lab.signals import Stopped, end_in_order
 
 log = logging.getLogger(__name__)
+SCORED = {"state_dict", "epoch", "global_step", "pytorch-lightning_version"}
+"""What is left of the best checkpoint; `Task` adds the settings of its network."""
 _INTERVAL = 30.0  # seconds between two lines of progress where there is no terminal
 
 
@@ -33,14 +35,29 @@ class Average(EMAWeightAveraging):
 class Keep(ModelCheckpoint):
     """Lightning's checkpoints of the best and of the last epoch, also for a run whose folder was moved.
 
+    The best is there to be scored: it holds the weights and the settings of the network, a quarter of what the last
+    one holds for a training to go on with.
+
     Lightning stores absolute paths and forgets the best epoch where they have changed, so that the next epoch, however
     bad, would replace it.
     """
+
+    _best = False  # whether that one is being written
 
     @property
     def state_key(self) -> str:
         """That of Lightning's, which checkpoints until 0.1 have."""
         return super().state_key.replace(type(self).__qualname__, ModelCheckpoint.__qualname__)
+
+    def _save_checkpoint(self, trainer: L.Trainer, filepath: str) -> None:
+        self._best = Path(filepath).stem == self.filename
+        super()._save_checkpoint(trainer, filepath)
+
+    def on_save_checkpoint(self, trainer: L.Trainer, task: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Called behind that of `Average`, which puts the averaged weights into `state_dict`."""
+        if self._best:
+            for key in checkpoint.keys() - SCORED:
+                del checkpoint[key]
 
     def on_load_checkpoint(self, trainer: L.Trainer, task: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         state, here = checkpoint.get("callbacks", {}).get(self.state_key), Path(self.dirpath or "")

@@ -87,7 +87,10 @@ def check(path: Path, state: dict[str, Any], op: DictConfig, *, resume: bool) ->
     """
     for key, kind in (_TO_SCORE | (_TO_RESUME if resume else {})).items():
         if not isinstance(state.get(key), kind):
-            raise ValueError(_unfit(path, f"is no checkpoint of tavtorch: it has no {key}"))
+            fault = f"is no checkpoint of tavtorch: it has no {key}"
+            if key not in _TO_SCORE:
+                fault = f"holds weights to be scored; to go on, a training needs a last.ckpt, with {key}"
+            raise ValueError(_unfit(path, fault))
     ours, theirs = OmegaConf.to_container(op, resolve=True), state["made_by"]
     assert isinstance(ours, dict)
     other = {key: theirs.get(key) for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key)}
@@ -137,5 +140,5 @@ def _tensors(state: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
 def _unfit(path: Path, fault: str) -> str:
     best = path.with_name("best.ckpt")
     if path.name == "last.ckpt" and best.is_file():
-        return f"ckpt: {path} {fault}; go on from the best epoch with ckpt={best}"
+        return f"ckpt: {path} {fault}; train anew, or score the best epoch with ckpt={best}"
     return f"ckpt: {path} {fault}; train one with train.py, or give another."

@@ -103,11 +103,12 @@ class Task(L.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Store the configuration of the op that the weights are for; see `run.checkpoint`."""
         checkpoint["made_by"] = self.made_by
-        checkpoint["scheduler"] = self.rates.state_dict() if self.rates else None
+        if "optimizer_states" in checkpoint:
+            checkpoint["scheduler"] = self.rates.state_dict() if self.rates else None
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Called before there is an optimizer: keep the state of its scheduler until then."""
-        self.rates_state = checkpoint["scheduler"] if "scheduler" in checkpoint else checkpoint["plateau"]  # until 0.1
+        self.rates_state = checkpoint.get("scheduler", checkpoint.get("plateau"))  # the latter until 0.1
 
     def on_train_batch_start(self, batch: Batch, index: int) -> None:
         torch.manual_seed(self.seed + self.global_step * self.trainer.world_size + self.global_rank)

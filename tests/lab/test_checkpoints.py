@@ -144,7 +144,12 @@ def test_what_is_no_checkpoint_is_told_in_a_line(best, kind):
 def test_a_damaged_last_one_names_the_best(best):
     last = best.with_name("last.ckpt")
     last.write_bytes(b"")
-    assert refusal(last).endswith(f"go on from the best epoch with ckpt={best}")
+    assert refusal(last).endswith(f"train anew, or score the best epoch with ckpt={best}")
+
+
+def test_from_the_best_no_training_goes_on(best):
+    Checkpoints().save_checkpoint({key: value for key, value in state().items() if key != "loops"}, best)
+    assert "holds weights to be scored; to go on, a training needs a last.ckpt, with loops" in refusal(best)
 
 
 def test_of_another_network_says_how_to_load_it(best):
