@@ -14,7 +14,7 @@ from jaxtyping import TypeCheckError
 import tavtorch
 from tavtorch import Stop, solve
 from tavtorch.audio import separation
-from tavtorch.image import contours, restoration, splitting
+from tavtorch.image import contours, patches, restoration, splitting
 
 FEW = Stop(1e-2, 12, 4)
 FLOATS = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
@@ -46,6 +46,7 @@ PICTURE_OPS = {  # of an image, a hole, a weight, points
     "inpaint_harmonic": lambda x: plain(tavtorch.inpaint_harmonic)(x.image, x.hole, order=x.order),
     "inpaint_patches": lambda x: plain(tavtorch.inpaint_patches)(x.image, x.hole, size=3),
     "inpaint_patches, in order": lambda x: plain(tavtorch.inpaint_patches)(x.image, x.hole, size=3, method="priority"),
+    "apply": lambda x: plain(patches.apply)(patches.sources.own_pixels(x.hole), x.image),
     "hole_from_color": lambda x: plain(tavtorch.hole_from_color)(x.image, [x.number] * 3, 0.1),
     "noise_level": lambda x: plain(restoration.noise_level)(x.image),
     "split_fourier": lambda x: plain(tavtorch.split_fourier)(x.image, x.weight, softness=0.1),
@@ -144,7 +145,7 @@ def tensors(result):
     """All floating-point tensors of a result, but the gaps, which may be infinite."""
     if isinstance(result, torch.Tensor):
         return [result] if result.is_floating_point() else []
-    if isinstance(result, tavtorch.Solution):
+    if isinstance(result, tavtorch.Solution | patches.Filling):
         return tensors(result.value)
     return [t for part in result for t in tensors(part)] if isinstance(result, tuple) else []
 

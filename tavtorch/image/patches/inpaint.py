@@ -11,8 +11,9 @@ from tavtorch.image.check import check_hole, check_image, full_precision
 from tavtorch.image.patches.greedy import fill_greedily
 from tavtorch.image.patches.multiscale import fill_multiscale
 from tavtorch.image.patches.nearest import list_patches
-from tavtorch.image.patches.pixels import choose, copy_pixels, dilated
-from tavtorch.image.restoration.harmonic import inpaint_harmonic
+from tavtorch.image.patches.pixels import choose, dilated
+from tavtorch.image.patches.regions import in_batches, list_regions
+from tavtorch.image.patches.sources import COMPUTED, Filling, apply, continued, moved, own_pixels
 from tavtorch.solve import Solution, Stop
 
 THIN = 4
@@ -34,9 +35,10 @@ def inpaint_patches(
     size: int = 7,
     exclude: Shaped[Tensor, "..."] | None = None,
     dilate: int = 0,
+    search: int | str = "near",
     generator: Generator | None = None,
     stop: Stop | None = None,
-) -> Solution:
+) -> Filling:
     """Fill each missing pixel with a copy of a known one, so that every patch in the hole looks like a known patch.
 
         u(p) = image(φ(p)) in the hole,        φ chosen by the squared distance of the patches about p and φ(p)
@@ -60,14 +62,21 @@ def inpaint_patches(
         exclude: `(b, 1, h, w)`, True on pixels that are kept but never copied.
         dilate: pixels by which the hole is grown first. Where the hole is a little smaller than the object to remove,
             the object's rim would otherwise be continued.
+        search: pixels around a hole's bounding box among which its sources are sought. Default `"near"`: as many as the
+            side of a square of the hole's area, at least 256; `"all"`: the whole picture. Holes far from each other are
+            filled each for itself, so that time and memory follow the holes and not the photograph; where there is no
+            source within reach, all of the picture is searched.
         generator: of the random order and candidates; an image gets the same ones in any batch.
         stop: greedy methods: `gap` is the share of the hole still missing, where the value is 0; by default the whole
             hole is filled. Multiscale: a step is one search and one vote, `gap` the root mean square of the last
             change over that of the known pixels about their mean; `max_iter` holds for each resolution, the finest
-            takes 2 at most. Default: `Stop(tol=0.01, max_iter=10, every=1)`; textures rarely converge before.
+            takes 2 at most. Default: `Stop(tol=0.01, max_iter=10, every=1)`; textures rarely converge before. Of
+            several holes that are filled each for itself, the most steps and the largest gap.
 
     Returns:
-        A `Solution` with the filled image; known pixels outside the grown hole are those of `image` to the bit.
+        A `Filling`: the fields of a `Solution`, with the filled image, and `sources`, the pixel that each was copied
+        from; `apply(sources, image)` gives the filled image again. Known pixels outside the grown hole are those of
+        `image` to the bit.
 
     Source: Criminisi, Pérez & Toyama, IEEE TIP 13(9), 2004, doi:10.1109/TIP.2004.833105; Wexler, Shechtman & Irani,
     IEEE TPAMI 29(3), 2007, doi:10.1109/TPAMI.2007.60; Newson, Almansa, Gousseau & Pérez, IPOL 7, 2017,
@@ -85,7 +94,7 @@ def inpaint_patches(
         raise ValueError(f"dilate: expected a whole number of pixels >= 0, got {dilate}.")
     if exclude is None:
         exclude = torch.zeros_like(hole)
-    _check_options(size, exclude, hole)
+    _check_options(size, exclude, search, hole)
 
     # The hole that is filled, and the rest with 0 in it.
     hole = dilated(hole, dilate)
@@ -99,22 +108,11 @@ def inpaint_patches(
         fill=METHODS["multiscale" if method == "auto" else method],
         size=size,
         exclude=exclude,
+        search=search,
         generator=generator,
         stop=stop,
     )
     return _fill_by_width(known, hole, fill_by_copies) if method == "auto" else fill_by_copies(hole)
-
-
-def _fill_by_width(known: Tensor, hole: Tensor, fill_by_copies: Callable[[Tensor], Solution]) -> Solution:
-    """Images whose hole is thin are filled smoothly, the others by copies, in the type of `known`."""
-    is_thin = dilated(~hole, THIN).flatten(1).all(1)
-    is_wide = ~is_thin[:, None, None, None]
-    with torch.autocast(known.device.type, enabled=False):
-        smooth = inpaint_harmonic(full_precision(known), hole & ~is_wide, order=2)
-    smooth = smooth._replace(value=smooth.value.to(known.dtype))
-    if bool(is_thin.all()):
-        return smooth
-    return Solution(*choose(is_thin, smooth, fill_by_copies(hole & is_wide)))
 
 
 def _fill_by_copies(
@@ -124,23 +122,55 @@ def _fill_by_copies(
     fill: Callable[..., Solution],
     size: int,
     exclude: Tensor,
+    search: int | str,
     generator: Generator | None,
     stop: Stop | None,
-) -> Solution:
-    """`known`, which is 0 in the hole, with copies there. `fill` sees it centred, so that 0 is its mean."""
+) -> Filling:
+    """`known`, which is 0 in the hole, with copies there, region by region."""
     usable = ~(hole | exclude)
     _check_sources(hole, usable, size)
-    image = full_precision(known.detach())
-    mean = image.sum((2, 3), keepdim=True) / (~hole).sum((2, 3), keepdim=True)
-    centred = torch.where(hole, 0, image - mean)
+    sources = own_pixels(hole)
     seed = int(torch.randint(2**62, (), generator=generator, device=generator.device if generator else None))
-    with torch.autocast(image.device.type, enabled=False):  # distances in half precision would choose other copies
-        found = fill(centred, hole, usable, size=size, seed=seed, stop=stop)
-    return found._replace(value=torch.where(hole, copy_pixels(known, found.value), known))
+    image = full_precision(known.detach())
+    iterations, gap = sources.new_zeros(len(image)), image.new_zeros(len(image))
+    converged = torch.ones_like(gap, dtype=torch.bool)
+    for regions in in_batches(list_regions(hole, usable, size, search)):
+        # All regions of one size together. `fill` sees them centred, so that 0 is the mean.
+        part, part_hole, part_usable = (torch.cat([r.of(u) for r in regions]) for u in (image, hole, usable))
+        mean = part.sum((2, 3), keepdim=True) / (~part_hole).sum((2, 3), keepdim=True)
+        centred = torch.where(part_hole, 0, part - mean)
+        with torch.autocast(image.device.type, enabled=False):  # distances in half precision would choose other copies
+            found = fill(centred, part_hole, part_usable, size=size, seed=seed, stop=stop)
+
+        # Their sources, as pixels of the whole picture.
+        height, width = regions[0].shape
+        origin = found.value.reshape(-1, 1, height, width)
+        for k, region in enumerate(regions):
+            i, place = region.item, region.of(sources)
+            found_here = moved(origin[k : k + 1], region.top, region.left, image.shape[-1])
+            place.copy_(torch.where(region.of(hole), found_here, place))
+            iterations[i] = torch.maximum(iterations[i], found.iterations[k])
+            gap[i] = torch.maximum(gap[i], found.gap[k])
+            converged[i] &= found.converged[k]
+    return Filling(apply(sources, known), iterations, gap, converged, sources)
 
 
-def _check_options(size: int, exclude: Tensor, hole: Tensor) -> None:
-    """Raise unless `size` is that of a patch and `exclude` a mask like `hole`."""
+def _fill_by_width(known: Tensor, hole: Tensor, fill_by_copies: Callable[[Tensor], Filling]) -> Filling:
+    """Images whose hole is thin are filled smoothly, the others by copies, in the type of `known`."""
+    is_thin = dilated(~hole, THIN).flatten(1).all(1)
+    thin = hole & is_thin[:, None, None, None]
+    smooth = continued(known, thin)
+    value, sources = smooth.value.to(known.dtype), own_pixels(hole).masked_fill(thin, COMPUTED)
+    filled = Filling(value, smooth.iterations, smooth.gap, smooth.converged, sources)
+    if bool(is_thin.all()):
+        return filled
+    return Filling(*choose(is_thin, filled, fill_by_copies(hole & ~thin)))
+
+
+def _check_options(size: int, exclude: Tensor, search: int | str, hole: Tensor) -> None:
+    """Raise unless `size` is that of a patch, `exclude` a mask like `hole`, and `search` a reach."""
+    if search not in ("near", "all") and (not isinstance(search, int) or isinstance(search, bool) or search < 1):
+        raise ValueError(f"search: expected 'near', 'all' or a whole number of pixels >= 1, got {search!r}.")
     if size < 3 or size % 2 == 0:
         raise ValueError(f"size: expected an odd number of pixels >= 3, got {size}; 7 is usual.")
     if exclude.dtype != torch.bool or exclude.shape != hole.shape:

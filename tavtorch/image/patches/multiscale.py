@@ -19,6 +19,8 @@ LOW = 40 * 40
 """Pixels, at most, of the level where mirrored and turned sources are tried."""
 ORIENTED_GAIN = 0.5
 """Share of `E` below which mirrored and turned sources are kept: drawn arcs reach 0.4, photographs 0.6 to 0.9."""
+ORIENTABLE = 2**19
+"""Pixels of a picture, at most, for which that is tried: it takes eight times the time and memory."""
 FINEST = 2
 """Steps at full resolution, where little is left to change and each step costs most."""
 
@@ -32,7 +34,9 @@ def fill_multiscale(
 
     - Over `φ`, by search for the nearest source of each target.
     - Over `u`, by voting: a missing pixel becomes the mean of what the patches over it copy there, with the weights
-      `exp(-E_p / m) CONFIDENCE^-depth(p)`, `m` the mean of `E_p` over these patches.
+      `exp(-E_p / m) CONFIDENCE^-depth(p)`, `m` the mean of `E_p` over these patches. At full resolution, and in the
+      second half of the steps at half of it, it becomes a copy of what the patch of the greatest weight has there:
+      means are smooth, and find smooth sources.
 
     A patch consists of colours and of two texture features, mean absolute differences around each pixel.
 
@@ -40,7 +44,8 @@ def fill_multiscale(
     of lower `E` is kept. A hole that `find_duplicate` recognises is filled at once.
 
     Mirrored and turned patches are sources too if `turned`, or where they bring `E` at the low level below
-    `ORIENTED_GAIN` times its value without them. Otherwise an arc would be continued straight.
+    `ORIENTED_GAIN` times its value without them, in pictures of up to `ORIENTABLE` pixels. Otherwise an arc would be
+    continued straight.
 
     Args:
         image: `(b, c, h, w)` about 0, and 0 in the hole.
@@ -75,7 +80,8 @@ class Descent(NamedTuple):
         finest = Stop(self.stop.tol, max(1, min(self.stop.max_iter, FINEST)), 1)
         for k in reversed(range(to, above)):
             level = self.levels[k] if oriented is None else in_all_orientations(self.levels[k], oriented)
-            estimate = settle(level, estimate, self.size, self.seed + k, self.stop if k else finest)
+            copy_from = {0: 0, 1: self.stop.max_iter // 2}.get(k, self.stop.max_iter)
+            estimate = settle(level, estimate, self.size, self.seed + k, self.stop if k else finest, copy_from)
         return estimate
 
 
@@ -88,7 +94,9 @@ def _minimise(descend: Descent, turned: bool) -> Estimate:
 
     # With sources in all orientations, down to the low level.
     items = torch.arange(len(start), device=start.device)
-    oriented = descend(_begin(start.repeat_interleave(8, 0)), coarsest + 1, low, items)
+    may_turn = turned or levels[0].hole[0].numel() <= ORIENTABLE
+    if may_turn:
+        oriented = descend(_begin(start.repeat_interleave(8, 0)), coarsest + 1, low, items)
     if turned:
         return _first_orientation(descend(oriented, low, 0, items))
 
@@ -97,6 +105,8 @@ def _minimise(descend: Descent, turned: bool) -> Estimate:
     greedy = _fill_level(levels[middle], smooth[0], size, descend.seed)
     at_middle = [descend(at_low, low, middle), descend(_begin(greedy), middle + 1, middle)]
     estimate = descend(_lower(*at_middle), middle, 0)
+    if not may_turn:
+        return estimate
 
     # Items whose energy is much lower with sources in all orientations.
     gaining = oriented.distance[::8].sum(1) < ORIENTED_GAIN * at_low.distance.sum(1)

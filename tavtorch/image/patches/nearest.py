@@ -22,6 +22,8 @@ EXACT = 6_000_000
 """Pairs of a target and a source up to which an item is searched exactly; with more, PatchMatch approximates."""
 CHUNK = 2**18
 """Distances that the exact search holds at once: as many as stay in the cache of a processor."""
+WINDOWS = 2**15
+"""Windows whose pixels are held at once."""
 JUMPS = (1, 2, 4)
 """Distances, in pixels, of the neighbours from which a target takes a source in propagation."""
 ROUNDS = 3
@@ -98,8 +100,9 @@ def describe(image: Tensor, patches: Patches, bases: list[Tensor]) -> Tensor:
 
 def describe_targets(image: Tensor, patches: Patches, bases: list[Tensor]) -> Tensor:
     """Components of the targets, `(n, k)`."""
-    values = windows(pixel_list(image), patches.targets, patches)
-    return torch.cat([v @ basis for v, basis in zip(values.split(patches.n_targets), bases, strict=True)])
+    pixels, items = pixel_list(image), patches.targets.split(patches.n_targets)
+    chunks = [(chunk, basis) for item, basis in zip(items, bases, strict=True) for chunk in item.split(WINDOWS)]
+    return torch.cat([windows(pixels, chunk, patches) @ basis for chunk, basis in chunks])
 
 
 def search(

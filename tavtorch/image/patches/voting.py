@@ -51,8 +51,13 @@ class Votes(NamedTuple):
     """Weight of each patch's vote before its distance is known, `(n, size²)`; 0 where there is no target."""
 
 
-def settle(level: Level, before: Estimate, size: int, seed: int, stop: Stop) -> Estimate:
-    """Search and vote in turn, at one resolution, until the picture no longer changes."""
+def settle(level: Level, before: Estimate, size: int, seed: int, stop: Stop, copy_from: int) -> Estimate:
+    """Search and vote in turn, at one resolution, until the picture no longer changes.
+
+    Args:
+        copy_from: the step from which a pixel becomes a copy of the vote of greatest weight, and no mean of all, so
+            that what is sharp looks for sharp sources.
+    """
     patches = list_patches(level.hole, level.usable, size, level.per_item)
     bases = principal_components(level.image, patches)
     features = describe(level.image, patches, bases)
@@ -68,9 +73,12 @@ def settle(level: Level, before: Estimate, size: int, seed: int, stop: Stop) -> 
         nnf = nnf.flatten().index_copy(0, patches.targets, sources)
         distance = distance.flatten().index_copy(0, patches.targets, least)
 
-        # Vote: each missing pixel becomes the weighted mean of what the patches over it copy there.
-        copied_from = take(nnf, votes.centres) + patches.offsets
-        colours = F.embedding_bag(copied_from, pixels, per_sample_weights=_weights(distance, votes), mode="sum")
+        # Vote: each missing pixel becomes the weighted mean of what the patches over it copy there, or the best of it.
+        copied_from, weights = take(nnf, votes.centres) + patches.offsets, _weights(distance, votes)
+        if k < copy_from:
+            colours = F.embedding_bag(copied_from, pixels, per_sample_weights=weights, mode="sum")
+        else:
+            colours = take(pixels, copied_from.gather(1, weights.argmax(1, keepdim=True))[:, 0])
         new = as_image(pixel_list(u).index_copy(0, votes.pixels, colours), u)
         return new, nnf.reshape(shape), distance.reshape(shape), _change(new, u, level)
 

@@ -12,6 +12,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from tavtorch.image.patches import Filling
+from tavtorch.image.patches.sources import moved, own_pixels
 from tavtorch.lab.data.batches import concatenate
 from tavtorch.solve import Solution
 
@@ -20,10 +22,10 @@ def near_hole(
     image: Float[Tensor, "b c h w"],
     hole: Bool[Tensor, "b 1 h w"],
     *,
-    model: Callable[..., Solution],
+    model: Callable[..., Solution | Filling],
     around: int = 64,
     generator: torch.Generator | None = None,
-) -> Solution:
+) -> Solution | Filling:
     """Fill each hole from the part of its picture about it.
 
     Args:
@@ -38,6 +40,10 @@ def near_hole(
         part = model(image[i : i + 1, :, rows, columns], hole[i : i + 1, :, rows, columns], **given)
         whole = image[i : i + 1].clone()
         whole[..., rows, columns] = part.value
+        if isinstance(part, Filling):
+            sources = own_pixels(hole[i : i + 1])
+            sources[..., rows, columns] = moved(part.sources, rows.start, columns.start, image.shape[-1])
+            part = part._replace(sources=sources)
         found.append(part._replace(value=whole))
     return concatenate(found)
 

@@ -5,18 +5,19 @@ from typing import Any
 
 from torch import Tensor
 
+from tavtorch.image.patches import Filling
 from tavtorch.lab.data.batches import Batch
 from tavtorch.solve import Solution
 
 
 def value_of(output: Any) -> Any:
-    """The result itself, if it comes in a `Solution`."""
-    return output.value if isinstance(output, Solution) else output
+    """The result itself, if it comes in a `Solution` or a `Filling`."""
+    return output.value if isinstance(output, Solution | Filling) else output
 
 
-def solutions_in(output: Any) -> Iterator[Solution]:
-    """Every `Solution` in the output of an op, such as that of a `Split`."""
-    if isinstance(output, Solution):
+def solutions_in(output: Any) -> Iterator[Solution | Filling]:
+    """Every `Solution` in the output of an op, such as that of a `Split`; a `Filling` is one too."""
+    if isinstance(output, Solution | Filling):
         yield output
     elif isinstance(output, tuple):
         for part in output:

@@ -16,7 +16,7 @@ from torch import Tensor
 from tavtorch.audio.recognition.setlist import Track
 from tavtorch.audio.sonogram import sonogram
 from tavtorch.image.contours.polygons import area
-from tavtorch.lab.kinds import forces, splits
+from tavtorch.lab.kinds import copies, forces, splits
 from tavtorch.lab.kinds.music import clock
 from tavtorch.lab.kinds.pictures import marked
 from tavtorch.lab.kinds.solutions import solutions_in, value_of
@@ -85,9 +85,7 @@ class View:
         self.result["shown"].append({"kind": kind, "file": name, **more})
 
 
-def show(
-    view: View, config: DictConfig, output: Any, batch: Any, *, frames: Sequence[Tensor], origin: Tensor | None
-) -> None:
+def show(view: View, config: DictConfig, output: Any, batch: Any, *, frames: Sequence[Tensor]) -> None:
     """A result by the writer of its kind."""
     for solution in solutions_in(output):
         steps, gap = solution.iterations.flatten(), solution.gap.flatten()
@@ -99,8 +97,6 @@ def show(
         _contours(view, output, batch, frames)
     elif kind in _SHOWN:
         _SHOWN[kind](view, config, output, batch)
-    if origin is not None:
-        view.picture("where each pixel was copied from: colours are places in the picture", *_places(batch, origin))
 
 
 def _pictures(view: View, config: DictConfig, output: Any, batch: Any) -> None:
@@ -112,6 +108,11 @@ def _pictures(view: View, config: DictConfig, output: Any, batch: Any) -> None:
         view.picture("what is taken away, around mid-grey, × 2", 0.5 + 2 * (before - after))
     else:
         view.picture("the hole", marked(before, hole[0]))
+
+
+def _copies(view: View, config: DictConfig, output: Any, batch: Any) -> None:
+    _pictures(view, config, output, batch)
+    view.picture(copies.CAPTION, copies.origins(output))
 
 
 def _parts(view: View, config: DictConfig, output: Any, batch: Any) -> None:
@@ -176,6 +177,7 @@ def _contours(view: View, output: Any, batch: Any, frames: Sequence[Tensor]) -> 
 
 _SHOWN: dict[str, Callable[[View, DictConfig, Any, Any], None]] = {
     "write_image": _pictures,
+    "write_filled": _copies,
     "write_parts": _parts,
     "write_field": _field,
     "write_stems": _stems,
@@ -183,16 +185,6 @@ _SHOWN: dict[str, Callable[[View, DictConfig, Any, Any], None]] = {
     "write_wave": _wave,
     "write_answers": _answers,
 }
-
-
-def _places(batch: Any, origin: Float[Tensor, "h w"]) -> tuple[Float[Tensor, "3 h w"]]:
-    """The picture in grey, and in its hole the place of each source: red from left to right, green from top down."""
-    image, hole = batch["inputs"]["image"][0].detach(), batch["inputs"]["hole"][0, 0]
-    h, w = hole.shape
-    y, x = origin.div(w, rounding_mode="floor"), origin % w
-    place = torch.stack((x / max(w - 1, 1), y / max(h - 1, 1), 1 - 0.5 * (x / w + y / h)))
-    grey = 0.35 + 0.3 * image.mean(0, keepdim=True).expand(3, -1, -1)
-    return (torch.where(hole, place, grey),)
 
 
 def _levels(wave: Float[Tensor, "c t"]) -> Float[Tensor, "f t"]:

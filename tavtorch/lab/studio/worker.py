@@ -15,7 +15,6 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-import torch.autograd.forward_ad as forward
 from hydra.utils import instantiate
 
 from tavtorch.audio.separation.separate import separate
@@ -142,16 +141,15 @@ def run(request: Request) -> dict[str, Any]:
         task.op, facts = partial(task.op, weight=weight), [["weight λ by SURE", f"{float(weight):.4g}"]]
 
     begun = time.monotonic()
-    with torch.no_grad(), _origins(name, batch) as origins:
+    with torch.no_grad():
         output = task.predict_step(batch, 0)
-        origin = origins(output)
     facts += [["time", f"{time.monotonic() - begun:.2f} s"]]
     if task.errors:
         raise ValueError(next(iter(task.errors.values())))
 
     view = views.View(folder, facts)
     assert task.save is not None
-    views.show(view, config, output, batch, frames=frames, origin=origin)
+    views.show(view, config, output, batch, frames=frames)
     view.downloads(task.save(folder / "results" / path.stem, output, batch))
     for place in (start, hole):
         if place:
@@ -215,31 +213,6 @@ def _remembering(task: Task, frames: list[torch.Tensor]) -> Task:
     else:
         task.op = partial(task.op, history=frames)
     return task
-
-
-@contextmanager
-def _origins(name: str, batch: Any) -> Iterator[Callable[[Any], torch.Tensor | None]]:
-    """Tells of a result made of copies where each pixel comes from: the derivative of copies copies its argument.
-
-    The function that is given returns flat indices, `(h, w)`.
-    """
-    if name != "inpaint_patches":
-        yield lambda output: None
-        return
-    with forward.dual_level():
-        image = batch["inputs"]["image"]
-        h, w = image.shape[-2:]
-        places = torch.arange(h * w, dtype=image.dtype).reshape(1, 1, h, w).expand_as(image).contiguous()
-        batch["inputs"]["image"] = forward.make_dual(image, places)
-
-        def of(output: Any) -> torch.Tensor | None:
-            batch["inputs"]["image"] = image
-            if output is None:
-                return None
-            tangent = forward.unpack_dual(output.value).tangent
-            return None if tangent is None else tangent[0, 0].round().long()
-
-        yield of
 
 
 @contextmanager

@@ -5,6 +5,7 @@ import skimage.data
 import torch
 
 from tavtorch import Stop, inpaint_harmonic, inpaint_patches
+from tavtorch.image.patches import apply
 from tavtorch.image.patches.nearest import (
     describe,
     describe_targets,
@@ -14,6 +15,7 @@ from tavtorch.image.patches.nearest import (
     principal_components,
 )
 from tavtorch.image.patches.pixels import copy_pixels
+from tavtorch.image.patches.regions import Region, list_regions
 
 METHODS = ["random", "priority", "multiscale", "turned"]
 
@@ -124,6 +126,65 @@ def test_what_was_pasted_is_removed(rim):
     assert not green.any() and psnr(value, truth, away < 13) > 12.5
 
 
+# sources
+
+
+@pytest.mark.parametrize("method", [*METHODS, "auto"])
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64, torch.bfloat16])
+def test_the_sources_give_the_value_back_to_the_bit(method, kind):
+    image = torch.cat((photo(), photo())).to(kind)
+    hole = torch.cat((box(64, 72, 20, 30, 16, 17), box(64, 72, 40, 10, 3, 40)))
+    exclude = box(64, 72, 0, 0, 64, 20, b=2)
+    missing = image.masked_fill(hole, torch.nan)
+    found = fill(missing, hole, method, exclude=exclude)
+    again = apply(found.sources, missing)
+    assert again.dtype == kind and torch.equal(again, found.value)
+    place = torch.arange(64 * 72).reshape(1, 1, 64, 72).expand_as(found.sources)
+    assert torch.equal(found.sources[~hole], place[~hole])  # a known pixel is its own
+    copied = found.sources[hole & (found.sources >= 0)]
+    assert (~(hole | exclude)[:1].flatten() | ~(hole | exclude)[1:].flatten())[copied].all()
+    assert (found.sources[1][hole[1]] < 0).all() == (method == "auto")
+
+
+def test_another_picture_is_filled_by_the_same_copies():
+    image, hole = photo(), box(64, 72, 20, 30, 16, 17)
+    found = fill(image, hole)
+    place = torch.arange(64.0 * 72).reshape(1, 1, 64, 72)
+    assert torch.equal(apply(found.sources, place), found.sources.float())
+    assert torch.equal(apply(found.sources, 2 * image + 1), 2 * found.value + 1)
+
+
+def test_a_grown_hole_has_sources_outside_of_it():
+    image, hole = photo(), box(64, 72, 24, 30, 12, 12)
+    found = fill(image, hole, dilate=2)
+    grown = box(64, 72, 22, 28, 16, 16)
+    assert not torch.isin(found.sources[hole], torch.arange(64 * 72)[grown.flatten()]).any()
+    assert torch.equal(apply(found.sources, image), found.value)
+
+
+def test_a_gradient_through_the_sources_is_that_of_the_value():
+    image, hole = torch.rand(1, 1, 16, 16, dtype=torch.float64, requires_grad=True), box(16, 16, 6, 6, 3, 3)
+    weights = torch.rand(1, 1, 16, 16, dtype=torch.float64)
+    found = fill(image, hole, size=3)
+    (direct,) = torch.autograd.grad((found.value * weights).sum(), image)
+    (through,) = torch.autograd.grad((apply(found.sources, image) * weights).sum(), image)
+    assert torch.equal(direct, through) and direct[hole].eq(0).all()
+
+
+@pytest.mark.parametrize(
+    ("sources", "message"),
+    [
+        (torch.zeros(1, 1, 4, 6, dtype=torch.int64), r"sources: expected one a pixel of the image, \(1, 1, 4, 5\)"),
+        (torch.zeros(1, 1, 4, 5), "sources: expected int64 from -1 to 19"),
+        (torch.full((1, 1, 4, 5), 20), "sources: expected int64 from -1 to 19"),
+        (torch.full((1, 1, 4, 5), -2), "sources: expected int64 from -1 to 19"),
+    ],
+)
+def test_sources_of_another_picture_are_refused(sources, message):
+    with pytest.raises(ValueError, match=message):
+        apply(sources, torch.rand(1, 3, 4, 5))
+
+
 # optimality
 
 
@@ -226,6 +287,64 @@ def test_large_and_small_holes_are_searched_in_one_batch(monkeypatch):
         assert torch.equal(fill(image[i : i + 1], hole[i : i + 1]).value[0], together.value[i])
 
 
+# regions
+
+
+def wide():
+    """A photograph with two holes at its ends, the second one wider."""
+    image = photo(48, 220)
+    return image, box(48, 220, 20, 30, 12, 13) | box(48, 220, 24, 160, 16, 20)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_holes_far_apart_are_filled_each_for_itself(method):
+    image, hole = wide()
+    found = fill(image, hole, method, search=24)
+    for left, right in ((6, 67), (136, 204)):
+        part = fill(image[..., left:right], hole[..., left:right], method, search="all")
+        assert torch.equal(found.value[..., left:right], part.value)
+        assert (part.iterations <= found.iterations).all() and (part.gap <= found.gap).all()
+    column = found.sources[hole] % 220
+    assert ((column >= 6) & (column < 67) | (column >= 136) & (column < 204)).all()
+    assert torch.equal(apply(found.sources, image), found.value)
+
+
+def test_the_area_that_is_worked_on_follows_the_holes():
+    for n in (1000, 4000):
+        hole = box(n, n, 300, 310, 40, 50) | box(n, n, 320, 380, 4, 9) | box(n, n, 700, 900, 5, 6)
+        regions = list_regions(hole, ~hole, 7, 100)
+        assert regions == [Region(0, 200, 210, 440, 489), Region(0, 600, 800, min(805, n), min(1006, n))]
+
+
+def test_near_holes_are_filled_together():
+    holes = box(400, 2000, 100, 300, 20, 20), box(400, 2000, 110, 390, 20, 20)
+    (region,) = list_regions(holes[0] | holes[1], ~(holes[0] | holes[1]), 7, 50)
+    assert all(region.of(hole).sum() == hole.sum() for hole in holes)
+
+
+def test_every_missing_pixel_is_in_a_region():
+    hole = (torch.rand(3, 1, 500, 700) < 2e-5) & (torch.arange(3) < 2)[:, None, None, None]
+    regions = list_regions(hole, ~hole, 7, 20)
+    seen = torch.zeros_like(hole)
+    for region in regions:
+        region.of(seen).fill_(True)
+    assert (seen | ~hole).all() and not seen[2].any() and sum(region.area for region in regions) < 0.9 * 700_000
+
+
+def test_where_no_source_is_near_all_of_the_picture_is_searched():
+    image, hole = wide()
+    exclude = box(48, 220, 0, 0, 48, 130)
+    found, whole = (fill(image, hole, exclude=exclude, search=search) for search in (24, "all"))
+    assert (found.sources[hole] % 220 >= 130).all() and torch.equal(found.value, whole.value)
+
+
+def test_the_default_reaches_as_far_as_a_hole_is_large():
+    hole = box(1500, 3000, 600, 1000, 400, 900)
+    (region,) = list_regions(hole, ~hole, 7, "near")
+    assert region == Region(0, 0, 400, 1500, 2500)
+    assert list_regions(hole, ~hole, 7, "all") == [Region(0, 0, 0, 1500, 3000)]
+
+
 # precision
 
 
@@ -304,6 +423,8 @@ def test_copies_by_index():
     [
         ({"method": "best"}, "method: expected one of random, priority, multiscale, turned or auto"),
         ({"size": 4}, "size: expected an odd number"),
+        ({"search": 0}, "search: expected 'near', 'all' or a whole number of pixels"),
+        ({"search": "far"}, "search: expected 'near', 'all' or a whole number of pixels"),
         ({"size": 1}, "size: expected an odd number"),
         ({"size": 31}, "size: expected at most the 24 pixels"),
         ({"dilate": -1}, "dilate"),

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import tavtorch
+from tavtorch.image.patches import apply
 from tavtorch.lab.kinds.near import near_hole, near_points
 
 
@@ -43,6 +44,13 @@ def test_random_numbers_reach_an_op_that_takes_them():
         for _ in range(2)
     )
     assert torch.equal(first, again)
+
+
+def test_copies_are_traced_to_pixels_of_the_whole_picture():
+    image, hole = picture(), torch.zeros(1, 1, 60, 80, dtype=torch.bool)
+    hole[..., 30:36, 50:56] = True
+    found = near_hole(image, hole, model=tavtorch.inpaint_patches, around=12)
+    assert torch.equal(apply(found.sources, image.masked_fill(hole, torch.nan)), found.value)
 
 
 def test_contours_and_their_way_are_in_pixels_of_the_whole_picture():
