@@ -2,7 +2,8 @@
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,9 @@ class Task(L.LightningModule):
         op: a function, which is scored and predicts, or a Module, which is also trained.
         inference: for a Module that is made for excerpts: applies it to an item of any length, as
             `inference(model=op, **inputs)`.
+        in_blocks: does the same, with the settings of `inference`, for an item that comes in `blocks` and not as a
+            whole: `in_blocks(model=op, **inputs)` gives the output in blocks. The output of a step then is a function
+            that begins this when `save` calls it.
         loss: `loss(output, truth)`, one number per item, `(b,)`.
         score: `score(output, batch)`, a dictionary of such numbers; every item becomes a row of `rows`.
         show: `show(output, batch)`, the panels of an item on the page, for a batch of one; if it takes a `model` too,
@@ -53,6 +57,7 @@ class Task(L.LightningModule):
         op: Callable[..., Any],
         *,
         inference: Callable[..., Any] | None = None,
+        in_blocks: Callable[..., Iterator[Any]] | None = None,
         loss: Callable[[Any, Any], Tensor] | None = None,
         score: Callable[[Any, Batch], dict[str, Tensor]] | None = None,
         show: Callable[..., list[Panel]] | None = None,
@@ -68,6 +73,8 @@ class Task(L.LightningModule):
             check_settings(part, f"task.{name}")
         if show is not None and isinstance(self.op, nn.Module) and takes(show, "model"):
             show = partial(show, model=self.op)
+        settings = inference.keywords if isinstance(inference, partial) else {}
+        self.in_blocks = partial(in_blocks, **settings) if in_blocks else None
         self.inference, self.loss, self.score, self.show, self.save = inference, loss, score, show, save
         self.average, self.optimizer, self.scheduler, self.seed = average, optimizer, scheduler, seed
         self.rows: list[Row] = []
@@ -79,7 +86,25 @@ class Task(L.LightningModule):
 
     def forward(self, **inputs: Any) -> Any:
         """The op on items of any length."""
-        return self.inference(model=self.op, **inputs) if self.inference else self.op(**inputs)
+        if "blocks" in inputs and self.in_blocks:
+            return partial(self._blockwise, **inputs)
+        return self._op_of(inputs)(**inputs)
+
+    def _op_of(self, inputs: Mapping[str, Any]) -> Callable[..., Any]:
+        """The op as it is called with such inputs."""
+        applied = self.in_blocks if "blocks" in inputs and self.in_blocks else self.inference
+        return partial(applied, model=self.op) if applied else self.op
+
+    def _blockwise(self, blocks: Iterable[Tensor], **inputs: Any) -> Iterator[Any]:
+        """The output in blocks, each computed where and how the run computes."""
+        inputs["blocks"] = (block.to(self.device) for block in blocks)
+        parts, plugin = self._op_of(inputs)(**inputs), self._trainer and self._trainer.precision_plugin
+        while True:
+            with plugin.predict_step_context() if plugin else nullcontext(), torch.no_grad():
+                part = next(parts, None)
+            if part is None:
+                return
+            yield part
 
     # training
 
@@ -175,7 +200,7 @@ class Task(L.LightningModule):
         self.errors |= batch["errors"]
         if "inputs" not in batch:
             return None
-        op = partial(self.inference, model=self.op) if self.inference else self.op
+        op = self._op_of(batch["inputs"])
         check_inputs(op, batch["inputs"])
         seeded = takes(op, "generator")
         if seeded or len(batch["name"]) == 1:

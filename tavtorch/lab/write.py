@@ -85,5 +85,7 @@ def _library(save: Any) -> str:
 
 def _seconds(inputs: dict[str, Any]) -> float:
     """The length of a recording; 0 for a picture."""
+    if "blocks" in inputs:
+        return inputs["blocks"].frames / inputs["sample_rate"]
     frames = inputs["wave"].shape[-1] if "wave" in inputs else inputs.get("length", 0)
     return frames / inputs.get("sample_rate", 1)

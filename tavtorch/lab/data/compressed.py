@@ -85,13 +85,26 @@ def _contents(path: Path, time: int, size: int) -> Contents:
 
 def read_all(path: Path) -> tuple[NDArray[np.float32], int]:
     """Every frame of a file, float32 `(c, t)`, and the rate, decoded once; `read` decodes to count first."""
-    form, blocks = None, []
+    found, rate = [np.zeros((1, 0), np.float32)], 1
+    for block, rate in blocks(path):  # noqa: B007, it does not change
+        found.append(block)
+    return np.concatenate(found[1:] or found, 1), rate
+
+
+def blocks(path: Path) -> Iterator[tuple[NDArray[np.float32], int]]:
+    """Every frame of a file in small blocks `(c, n)`, each with the rate, which does not change."""
+    form = None
     for part in _parts(path):
         for _, block, rate in _decoded(path, part):
             form = _checked(path, form, block, rate)
-            blocks.append(block)
-    rate, channels = form or (1, 1)
-    return np.concatenate([block for block in blocks if block.size] or [np.zeros((channels, 0), np.float32)], 1), rate
+            if block.size:
+                yield block, rate
+
+
+def seconds(path: Path) -> float:
+    """The length that the header tells, which may be an estimate; 0 if it tells none."""
+    with _opened(path, 0, path.stat().st_size) as (container, _):
+        return (container.duration or 0) / av.time_base
 
 
 def read(path: Path, start: int, frames: int) -> NDArray[np.float32]:

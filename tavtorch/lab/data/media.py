@@ -15,6 +15,7 @@ from tavtorch.image.restoration.inpaint_tv import hole_from_color
 from tavtorch.lab.data.files import (
     AUDIO,
     PICTURES,
+    AudioBlocks,
     audio_info,
     picture_size,
     read_audio,
@@ -60,6 +61,13 @@ def read_wave(path: Path) -> dict[str, Any]:
     return {"inputs": {"wave": wave[None], "sample_rate": sample_rate}, "file": {"about": sound_about(path)}}
 
 
+def read_blocks(path: Path) -> dict[str, Any]:
+    """A recording of any length that the op is given block by block; what is kept for its results as in `read_wave`."""
+    blocks = AudioBlocks(path)
+    inputs = {"blocks": blocks, "sample_rate": blocks.sample_rate}
+    return {"inputs": inputs, "file": {"about": sound_about(path)}}
+
+
 def read_stream(path: Path) -> dict[str, Any]:
     """A recording of any length that the op reads piece by piece: `read(start, frames)` gives `(c, frames)`."""
     sample_rate, _, length = audio_info(path)
@@ -83,6 +91,11 @@ def pictures() -> Media:
 def recordings() -> Media:
     """`RECORDING`, for configurations."""
     return RECORDING
+
+
+def long_recordings() -> Media:
+    """Recordings that go through an op and into the files of its results in blocks, however long they are."""
+    return RECORDING._replace(read=read_blocks)
 
 
 def streams() -> Media:

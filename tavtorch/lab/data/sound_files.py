@@ -93,13 +93,69 @@ def read_audio(path: str | Path, start: int = 0, frames: int = -1) -> tuple[Floa
             wave = compressed.read(path, start, total - start if frames < 0 else frames)
     wanted = max(total - start, 0) if frames < 0 else frames
     if total == 0:
-        raise ValueError(f"{path}: the recording holds no samples. Remove it.")
+        raise ValueError(_empty(path))
     if wave.shape[1] < wanted:
         raise ValueError(_cut(path, wave.shape[1], wanted))
     samples = torch.from_numpy(wave)
     if not finite(samples):
-        raise ValueError(f"{path}: some samples are NaN or infinite. Export the recording again.")
+        raise ValueError(_infinite(path))
     return samples, rate
+
+
+class AudioBlocks:
+    """A recording of any length in blocks `(1, c, n)`, decoded as they are asked for: together what `read_audio` gives.
+
+    It can be gone through again. What is wrong with a file further on is raised when its place is reached.
+
+    Raises:
+        ValueError: as `read_audio` does.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = _existing(path)
+        with _by_libsndfile(self.path) as files:
+            self.counted = bool(files)
+            if files:
+                self.sample_rate, self.channels = files[0].samplerate, files[0].channels
+                self.frames = sum(file.frames for file in files)
+        if not self.counted:
+            first, self.sample_rate = next(compressed.blocks(self.path), (np.zeros((0, 0), np.float32), 1))
+            self.channels = len(first)
+            self.frames = round(compressed.seconds(self.path) * self.sample_rate)
+        if self.channels == 0 or (self.counted and self.frames == 0):
+            raise ValueError(_empty(self.path))
+
+    sample_rate: int
+    """In Hz."""
+    channels: int
+    frames: int
+    """As the header tells; an estimate unless `counted`."""
+
+    def __iter__(self) -> Iterator[Float[Tensor, "1 c _n"]]:
+        done = 0
+        for block in self._decoded():
+            samples = torch.from_numpy(np.ascontiguousarray(block))[None]
+            if not finite(samples):
+                raise ValueError(_infinite(self.path))
+            done += samples.shape[-1]
+            yield samples
+        if self.counted and done < self.frames:
+            raise ValueError(_cut(self.path, done, self.frames))
+
+    def _decoded(self) -> Iterator[Any]:
+        """Blocks `(c, n)`."""
+        with _by_libsndfile(self.path) as files:
+            if files:
+                yield from (block.T for block in _in_order(self.path, files, 0, self.frames))
+                return
+        held: list[Any] = []
+        for block, _ in compressed.blocks(self.path):
+            held.append(block)
+            if sum(one.shape[1] for one in held) >= _BLOCK:
+                yield np.concatenate(held, 1)
+                held = []
+        if held:
+            yield np.concatenate(held, 1)
 
 
 def _existing(path: str | Path) -> Path:
@@ -168,6 +224,15 @@ def _excerpt(path: Path, files: list[soundfile.SoundFile], start: int, frames: i
     except (MemoryError, ValueError) as error:
         raise ValueError(f"{path}: {frames} frames, as its header tells, do not fit into memory.") from error
     at = 0
+    for block in _in_order(path, files, start, frames):
+        wave[:, at : at + len(block)] = block.T
+        at += len(block)
+    return wave[:, :at]
+
+
+def _in_order(path: Path, files: list[soundfile.SoundFile], start: int, frames: int) -> Iterator[Any]:
+    """The same in blocks `(n, c)`."""
+    at = 0
     last = [part.last for part in parts(path, "ogg")] if files[0].format == "OGG" else [0]
     for file, sure in zip(files, last, strict=True):
         first, start = min(start, file.frames), max(start - file.frames, 0)
@@ -176,12 +241,11 @@ def _excerpt(path: Path, files: list[soundfile.SoundFile], start: int, frames: i
             while at < frames and file.tell() < file.frames:
                 block = file.read(min(_BLOCK, frames - at), dtype="float32", always_2d=True)
                 if len(block) == 0:
-                    return wave[:, :at]
-                wave[:, at : at + len(block)] = block.T
+                    return
                 at += len(block)
+                yield block
         except soundfile.LibsndfileError:
-            return wave[:, :at]
-    return wave[:, :at]
+            return
 
 
 def _seek(file: soundfile.SoundFile, frame: int, sure: int) -> None:
@@ -190,6 +254,14 @@ def _seek(file: soundfile.SoundFile, frame: int, sure: int) -> None:
     while file.tell() < frame:
         if len(file.read(min(_BLOCK, frame - file.tell()))) == 0:
             return
+
+
+def _empty(path: Path) -> str:
+    return f"{path}: the recording holds no samples. Remove it."
+
+
+def _infinite(path: Path) -> str:
+    return f"{path}: some samples are NaN or infinite. Export the recording again."
 
 
 def _cut(path: Path, frames: int, wanted: int) -> str:

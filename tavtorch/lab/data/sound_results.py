@@ -28,11 +28,40 @@ class Form(NamedTuple):
     suffix: str
     subtype: str
     tags: Mapping[str, str]
+    louder: tuple[str, str] | None = None
+    """Suffix and encoding that take its place where samples lie beyond [-1, 1]; None where none does."""
+    clips: bool = False
+    """Whether such samples are clipped."""
 
 
 def form_of_result(
     path: Path,
     waves: Tensor,
+    sample_rate: int,
+    about: SoundAbout | None = None,
+    *,
+    suffix: str | None = None,
+    subtype: str | None = None,
+) -> Form:
+    """The form of a result that is there as a whole: `waves (..., c, t)`, all in one; see `planned_form`."""
+    form = planned_form(path, waves.shape[-2], sample_rate, about, suffix=suffix, subtype=subtype)
+    return form_of_peak(path, form, float(max(-waves.min(), waves.max())))
+
+
+def form_of_peak(path: Path, form: Form, peak: float) -> Form:
+    """What becomes of a form when the peak of the samples is known; the log says what does."""
+    if peak > 1 and form.clips:
+        said = f"{peak:.3g} and is clipped to 1 in {form.subtype}; a WAV in FLOAT would keep it"
+        log.warning("%s: the peak is %s.", path, said)
+    if peak > 1 and form.louder:
+        log.info("%s: the peak is %.3g, beyond the range of %s; it is written in FLOAT.", path, peak, form.subtype)
+        return Form(*form.louder, form.tags)
+    return form
+
+
+def planned_form(
+    path: Path,
+    channels: int,
     sample_rate: int,
     about: SoundAbout | None = None,
     *,
@@ -49,7 +78,7 @@ def form_of_result(
 
     Args:
         path: of the result, for messages.
-        waves: `(..., c, t)`: all files that belong together get one form.
+        channels: of the waves.
         sample_rate: in Hz.
         about: the source.
         suffix, subtype: the format and encoding that are asked for. Samples are clipped only where these demand it,
@@ -71,21 +100,18 @@ def form_of_result(
         chosen = known[0]
     tags = about.tags if about else {}
 
-    reason = refusal(asked, chosen, waves.shape[-2], sample_rate)
+    reason = refusal(asked, chosen, channels, sample_rate)
     if reason and suffix is None:
         log.info("%s: %s; it is written as WAV in FLOAT.", path, reason)
         return Form(".wav", "FLOAT", tags)
     if reason:
         raise ValueError(f"task.save.suffix: {reason}; choose .wav.")
 
-    peak = float(max(-waves.min(), waves.max()))
-    if peak <= 1 or chosen not in INTEGERS:
+    if chosen not in INTEGERS:
         return Form(asked, chosen, tags)
     if subtype is not None or (suffix is not None and "FLOAT" not in known):
-        log.warning("%s: the peak is %.3g and is clipped to 1 in %s; a WAV in FLOAT would keep it.", path, peak, chosen)
-        return Form(asked, chosen, tags)
-    log.info("%s: the peak is %.3g, beyond the range of %s; it is written in FLOAT.", path, peak, chosen)
-    return Form(asked if "FLOAT" in known else ".wav", "FLOAT", tags)
+        return Form(asked, chosen, tags, clips=True)
+    return Form(asked, chosen, tags, louder=(asked if "FLOAT" in known else ".wav", "FLOAT"))
 
 
 def _of_source(about: SoundAbout | None) -> tuple[str, str]:

@@ -2,9 +2,10 @@
 
 import io
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import soundfile
@@ -58,21 +59,129 @@ def write_audio(
         OSError: the disk is full, or the place cannot be written.
     """
     path = Path(path)
-    form = _form(path, wave, sample_rate, subtype)
-    frames = _frames(wave)
-    others = None if beside is None else _frames(beside)
-    if form["format"] == "WAV" and frames.size * _bytes(form["subtype"]) > _RIFF_BYTES:
-        form["format"] = "RF64"
-    if path.suffix.lower() in _PLAIN:
-        with whole(path) as part:
-            _encode(path, native(part), frames, others, form, tags or {})
-            if part.stat().st_size < frames.size * _bytes(form["subtype"]):
-                raise OSError(f"{path}: no space left for {frames.shape[1]} frames.")
-        return
-    memory = io.BytesIO()  # libsndfile's encoders do not tell of a disk that fills up when they close the file
-    _encode(path, memory, frames, others, form, tags or {})
-    with whole(path) as part:
-        part.write_bytes(memory.getbuffer())
+    with (
+        whole(path) as part,
+        AudioWriter(
+            part, wave.shape[0], sample_rate, frames=wave.shape[-1], subtype=subtype, tags=tags, name=path
+        ) as file,
+    ):
+        file.write(wave, beside)
+
+
+class AudioWriter:
+    """A recording that is written block by block, as `write_audio` writes a whole one, and complete when it is closed.
+
+    Args:
+        place: of the file, such as one that `whole` gives.
+        channels: of all blocks.
+        sample_rate, subtype, tags: see `write_audio`.
+        frames: how many are to come, as far as is known; a WAV that gets more than 4 GiB by them is an RF64.
+        name: of the file in the end, whose suffix names the format; None is `place`.
+    """
+
+    def __init__(
+        self,
+        place: Path,
+        channels: int,
+        sample_rate: int,
+        *,
+        frames: int = 0,
+        subtype: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        name: Path | None = None,
+    ) -> None:
+        self.name = name or place
+        form = _form(self.name, channels, sample_rate, subtype)
+        self.subtype, self.channels, self.place, self.frames = form["subtype"], channels, place, 0
+        if form["format"] == "WAV" and frames * channels * sample_bytes(self.subtype) > _RIFF_BYTES:
+            form["format"] = "RF64"
+        self.disk = None if self.name.suffix.lower() in _PLAIN else _Disk(place)
+        with self._told(ValueError if self.disk else OSError):  # the format cannot hold this
+            self.file = soundfile.SoundFile(cast(Any, self.disk or native(place)), "w", **form)
+            for tag in (tags or {}).keys() & _TAGS:
+                setattr(self.file, tag, (tags or {})[tag])
+
+    def write(self, wave: Float[Tensor, "c _n"], beside: Float[Tensor, "s c _n"] | None = None) -> None:
+        """Append samples; `beside` as of `write_audio`."""
+        infinite = wave.is_floating_point() and not finite(wave)
+        if wave.ndim != 2 or len(wave) != self.channels or not wave.is_floating_point() or infinite:
+            raise ValueError(
+                f"{self.name}: expected finite floating-point samples ({self.channels}, t) in [-1, 1], got "
+                f"{tuple(wave.shape)} of {wave.dtype}{', some NaN or infinite' if infinite else ''}."
+            )
+        frames, others = _frames(wave), None if beside is None else _frames(beside)
+        with self._told(OSError):
+            for start in range(0, frames.shape[-1], _BLOCK):
+                now = slice(start, start + _BLOCK)
+                self.file.write(_rounded(frames[:, now], None if others is None else others[..., now], self.subtype).T)
+        self.frames += frames.shape[-1]
+
+    def close(self) -> None:
+        """Complete the file.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        with self._told(OSError):
+            self.file.close()
+        if self.disk:
+            self.disk.close()
+        elif self.place.stat().st_size < self.frames * self.channels * sample_bytes(self.subtype):
+            raise OSError(f"{self.name}: no space left for {self.frames} frames.")
+
+    def __enter__(self) -> "AudioWriter":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: Any) -> None:
+        if kind is None:
+            self.close()
+        else:
+            with suppress(Exception):
+                self.file.close()
+
+    @contextmanager
+    def _told(self, kind: type[Exception]) -> Iterator[None]:
+        """Errors of libsndfile as one of ours, unless the disk says what is wrong."""
+        try:
+            yield
+        except (soundfile.LibsndfileError, AssertionError) as error:  # the latter of fewer samples than were given
+            if self.disk and self.disk.error:
+                raise self.disk.error from error
+            reason = getattr(error, "error_string", "not all samples could be written")
+            raise kind(f"{self.name}: {self.channels} channels of {self.subtype}: {reason}") from error
+        if self.disk and self.disk.error:
+            raise self.disk.error
+
+
+class _Disk:
+    """A file for libsndfile, which does not tell of a disk that fills up while it encodes: `error` does."""
+
+    def __init__(self, path: Path) -> None:
+        self.file = path.open("w+b", buffering=1 << 16)
+        self.error: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        try:
+            return self.file.write(data)
+        except OSError as error:
+            self.error = self.error or error
+            return 0
+
+    def read(self, size: int) -> bytes:
+        return self.file.read(size)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        try:
+            return self.file.seek(offset, whence)
+        except OSError as error:  # which writes what is buffered
+            self.error = self.error or error
+            return -1
+
+    def tell(self) -> int:
+        return self.file.tell()
+
+    def close(self) -> None:
+        self.file.close()
 
 
 def native(path: Path) -> Path | bytes:
@@ -103,17 +212,11 @@ def refusal(suffix: str, subtype: str, channels: int, sample_rate: int) -> str:
         return f"{suffix} does not hold {channels} channels at {sample_rate} Hz in {subtype}"
 
 
-def _form(path: Path, wave: Tensor, sample_rate: int, subtype: str | None) -> dict[str, Any]:
+def _form(path: Path, channels: int, sample_rate: int, subtype: str | None) -> dict[str, Any]:
     """The arguments of `SoundFile`, or a `ValueError` about what the format cannot hold."""
     suffix = path.suffix.lower()
     if suffix not in WRITABLE:
         raise ValueError(f"{path}: recordings are written as {', '.join(WRITABLE)}; got {suffix or 'no suffix'}.")
-    infinite = wave.is_floating_point() and not finite(wave)
-    if wave.ndim != 2 or not wave.is_floating_point() or infinite:
-        raise ValueError(
-            f"{path}: expected finite floating-point samples (c, t) in [-1, 1], got "
-            f"{tuple(wave.shape)} of {wave.dtype}{', some NaN or infinite' if infinite else ''}."
-        )
     known = encodings(suffix)
     if subtype is not None and subtype not in known:
         raise ValueError(f"{path}: subtype: expected one of {', '.join(known)} in {suffix}, got {subtype}.")
@@ -124,27 +227,13 @@ def _form(path: Path, wave: Tensor, sample_rate: int, subtype: str | None) -> di
             f"{path}: sample_rate: expected {rates or 'a whole number of Hz'}, got {sample_rate}; resample first."
         )
     best = {"compression_level": 0.0} if encoding in LOSSY else {}
-    shape = {"samplerate": int(sample_rate), "channels": wave.shape[0]}
+    shape = {"samplerate": int(sample_rate), "channels": channels}
     return shape | {"format": container(suffix), "subtype": encoding} | best
 
 
 def _frames(wave: Tensor) -> NDArray[np.float32]:
     frames: NDArray[np.float32] = wave.detach().float().cpu().numpy()
     return frames
-
-
-def _encode(path: Path, place: Any, frames: Any, others: Any, form: dict[str, Any], tags: Mapping[str, str]) -> None:
-    """Samples into a file or into memory; `path` is for messages."""
-    try:
-        with soundfile.SoundFile(place, "w", **form) as file:
-            for name in tags.keys() & _TAGS:
-                setattr(file, name, tags[name])
-            for start in range(0, frames.shape[-1], _BLOCK):
-                now = slice(start, start + _BLOCK)
-                file.write(_rounded(frames[:, now], None if others is None else others[..., now], form["subtype"]).T)
-    except soundfile.LibsndfileError as error:
-        kind = ValueError if isinstance(place, io.BytesIO) else OSError  # into memory: the format cannot hold this
-        raise kind(f"{path}: {form['channels']} channels of {form['subtype']}: {error.error_string}") from error
 
 
 def _rounded(block: Any, others: Any, subtype: str) -> Any:
@@ -158,7 +247,7 @@ def _rounded(block: Any, others: Any, subtype: str) -> Any:
     return (np.rint(block * np.float64(scale) + others.sum(0)) - np.rint(others).sum(0)) / scale
 
 
-def _bytes(subtype: str) -> int:
+def sample_bytes(subtype: str) -> int:
     """Of a sample; 0 where they are compressed."""
     return {"PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}.get(
         subtype, _BITS.get(subtype, 0) // 8 if subtype[:3] == "PCM" else 0

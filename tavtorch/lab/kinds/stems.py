@@ -1,6 +1,6 @@
 """Wave → stems: `(b, s, c, t)`."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,8 +10,8 @@ from torch import Tensor
 
 from tavtorch.audio.sonogram import spectrum, waveform
 from tavtorch.lab.data.batches import Batch
-from tavtorch.lab.data.files import whole, write_audio
-from tavtorch.lab.data.sound_results import form_of_result
+from tavtorch.lab.data.sound_results import planned_form
+from tavtorch.lab.data.stem_files import Stems, write_stem_files
 from tavtorch.lab.kinds.waves import about_source, sdr, si_sdr
 from tavtorch.lab.panels import Panel, sound_panels
 
@@ -141,7 +141,7 @@ def stems_panels(output: Float[Tensor, "1 s c t"], batch: Batch, *, stems: Seque
 
 def write_stems(
     path: Path,
-    output: Float[Tensor, "1 s c t"],
+    output: Float[Tensor, "1 s c t"] | Callable[[], Iterator[Float[Tensor, "1 s c _n"]]],
     batch: Batch,
     *,
     stems: Sequence[str],
@@ -151,24 +151,29 @@ def write_stems(
 ) -> Path:
     """One file per stem in the folder `path`, which is returned: `vocals.wav`, …
 
-    Rate, channels, tags, format and encoding are those of the song's file; see `form_of_result`. Integers are rounded
-    so that the sum of the files is the rounded sum of the stems.
+    Rate, channels, tags, format and encoding are those of the song's file; see `planned_form`, and `write_stem_files`
+    for what becomes of stems beyond [-1, 1].
 
     Args:
+        output: the stems, or a function that begins them in blocks.
         stems: the names of the parts of the output.
         only: the stems that are written; None writes all.
         suffix: the format, such as `.flac`.
         subtype: the encoding, such as `PCM_16`.
     """
-    names, waves, rate = part_names(stems, output), output[0], batch["inputs"]["sample_rate"]
+    inputs = batch["inputs"]
+    if isinstance(output, Tensor):
+        names, channels, frames = part_names(stems, output), output.shape[2], output.shape[3]
+    else:
+        names, channels, frames = list(stems), inputs["blocks"].channels, inputs["blocks"].frames
     wanted = names if only is None else only
     if not wanted or not set(wanted) <= set(names):
         raise ValueError(f"task.save.only: expected some of {', '.join(names)}, got {list(wanted)}.")
-    form = form_of_result(path, waves, rate, about_source(batch), suffix=suffix, subtype=subtype)
-    with whole(path) as folder:
-        for i, name in enumerate(names):
-            if name in wanted:
-                beside = waves[:-1] if i == len(names) - 1 else None
-                place = folder / f"{name}{form.suffix}"
-                write_audio(place, waves[i], rate, subtype=form.subtype, tags=form.tags, beside=beside)
+    rate = inputs["sample_rate"]
+    form = planned_form(path, channels, rate, about_source(batch), suffix=suffix, subtype=subtype)
+
+    def blocks() -> Iterator[Tensor]:
+        return (block[0] for block in ([output] if isinstance(output, Tensor) else output()))
+
+    write_stem_files(path, blocks, Stems(names, wanted, rate, channels, frames), form)
     return path

@@ -22,6 +22,7 @@ CONFIGS = next(path for path in (_HERE.parents[3] / "configs", _HERE.parents[2] 
 """Of a checkout, or of an installed wheel."""
 
 _NEAR = {"image hole": ("near_hole", 64), "image points": ("near_points", 32)}  # by what an op takes
+_WHOLE = {"separate": ["media=recording"]}  # read as a whole, since all of it is shown
 _TABS = {  # by what a result is
     "write_image": "restore",
     "write_parts": "split",
@@ -50,7 +51,7 @@ def _composed(task: str, overrides: tuple[str, ...]) -> DictConfig:
     data = {"fingerprint": "music", "recognise": "clips"}.get(task, "folder")
     words = [f"task={task}", f"data={data}", "data.root=file", "run=predict", f"name={task}", f"out=runs/{task}"]
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        return compose("evaluate", [*words, *overrides])
+        return compose("evaluate", [*words, *_WHOLE.get(task, ()), *overrides])
 
 
 def experiment(name: str) -> dict[str, Any]:

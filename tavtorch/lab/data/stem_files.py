@@ -1,0 +1,112 @@
+"""The stems of a recording as files, written block by block, together whole or not at all."""
+
+import logging
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from datetime import timedelta
+from pathlib import Path
+from typing import NamedTuple
+
+from jaxtyping import Float
+from torch import Tensor
+from tqdm import tqdm
+
+from tavtorch.lab.data.atomic import whole
+from tavtorch.lab.data.sound_results import Form, form_of_peak
+from tavtorch.lab.data.sound_writer import AudioWriter, sample_bytes
+
+log = logging.getLogger(__name__)
+_INTERVAL = 30.0  # seconds between two lines of progress where there is no terminal
+
+
+class Stems(NamedTuple):
+    """What is known of stems before they are there."""
+
+    names: Sequence[str]
+    wanted: Sequence[str]
+    """Those of the names that are written."""
+    sample_rate: int
+    channels: int
+    frames: int
+    """How many are to come, as far as is known."""
+
+
+def write_stem_files(
+    path: Path, blocks: Callable[[], Iterable[Float[Tensor, "s c _n"]]], stems: Stems, form: Form
+) -> None:
+    """One file a stem in the folder `path`: `vocals.wav`, …
+
+    All have one form. The first block beyond [-1, 1], where integers would clip it, begins them anew in `form.louder`:
+    there is no second look at a recording, but at its part before that block. Integers are rounded so that the sum of
+    the files is the rounded sum of the stems.
+
+    Args:
+        path: of the folder, which is complete when it is there.
+        blocks: begins the stems in blocks, in the order of their names.
+        stems: what they are.
+        form: of the files.
+
+    Raises:
+        ValueError: the disk has no room for them.
+        OSError: it is full now, or the place cannot be written.
+    """
+    with whole(path) as folder:
+        folder.mkdir()
+        while (louder := _written(path, folder, blocks(), stems, form)) != form:
+            form = louder
+            for file in folder.iterdir():
+                file.unlink()
+
+
+def _written(path: Path, folder: Path, blocks: Iterable[Tensor], stems: Stems, form: Form) -> Form:
+    """The form itself when all is written in it, or the one that louder blocks need."""
+    _check_room(path, folder, stems, form)
+    peak = 0.0
+    with ExitStack() as opened:
+        files = {
+            name: opened.enter_context(
+                AudioWriter(
+                    folder / f"{name}{form.suffix}", stems.channels, stems.sample_rate,
+                    frames=stems.frames, subtype=form.subtype, tags=form.tags, name=path / f"{name}{form.suffix}",
+                )
+            )
+            for name in stems.wanted
+        }  # fmt: skip
+        for block in _told(path.name, blocks, stems):
+            peak = max(peak, float(block.max()), -float(block.min()))
+            if peak > 1 and form.louder:
+                return form_of_peak(path, form, peak)
+            for i, name in enumerate(stems.names):
+                if name in files:
+                    files[name].write(block[i], block[:-1] if i == len(stems.names) - 1 else None)
+    return form_of_peak(path, form, peak)
+
+
+def _check_room(path: Path, folder: Path, stems: Stems, form: Form) -> None:
+    """Raise a `ValueError` if the disk has less room than files of a known size need."""
+    needed = stems.frames * stems.channels * sample_bytes(form.subtype) * len(stems.wanted) * (form.suffix != ".flac")
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise ValueError(
+            f"{path}: {len(stems.wanted)} stems in {form.subtype} need {needed / 1e9:.3g} GB, and {free / 1e9:.3g} GB "
+            "are free; make room, choose another folder with hydra.run.dir=PATH, or task.save.suffix=.flac."
+        )
+
+
+def _told(name: str, blocks: Iterable[Tensor], stems: Stems) -> Iterator[Tensor]:
+    """The blocks, with a bar that tells the time left; where there is no terminal, with a line every half a minute."""
+    begun = spoke = time.monotonic()
+    done, rate = 0, stems.sample_rate
+    with tqdm(total=stems.frames / rate, desc=name, unit="s", unit_scale=True, leave=False, disable=None) as bar:
+        for block in blocks:
+            yield block
+            done += block.shape[-1]
+            bar.update(block.shape[-1] / rate)
+            now = time.monotonic()
+            if bar.disable and now - spoke > _INTERVAL:
+                left = (now - begun) * max(stems.frames - done, 0) / done
+                at, end, rest = (timedelta(seconds=round(one)) for one in (done / rate, stems.frames / rate, left))
+                log.info("%s: %s of %s, %s left", name, at, end, rest)
+                spoke = now
