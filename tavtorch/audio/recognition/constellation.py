@@ -34,6 +34,22 @@ class Peaks(NamedTuple):
         return Peaks(*(torch.where(keep, field, -1) for field in self))
 
 
+class Change(NamedTuple):
+    """How clips differ from their songs, `(...)` each; in double precision, as places on a long timeline need it."""
+
+    tempo: Float[Tensor, "*b"]
+    """Seconds of the song in a second of the clip."""
+    pitch: Float[Tensor, "*b"]
+    """Factor by which the clip's frequencies are too high."""
+
+    def undone(self, peaks: Peaks) -> Peaks:
+        """Peaks `(b, k)` of clips, where they would be without the change `(b,)`."""
+        empty = peaks.rank < 0
+        time = (peaks.time * self.tempo[:, None]).round().long().masked_fill(empty, -1)
+        frequency = (peaks.frequency / self.pitch[:, None]).round().long().masked_fill(empty, -1)
+        return Peaks(time, frequency, peaks.rank)
+
+
 class Hashes(NamedTuple):
     """Hashes of pairs of peaks, `neighbours` entries for each peak; -1 where there is no pair."""
 

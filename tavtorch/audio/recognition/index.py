@@ -13,9 +13,8 @@ from tavtorch.audio.recognition.landmarks import Landmarks, Recipe
 GAP = 4096
 """Empty frames between songs. A clip may start up to this many frames before its song and be at most this long."""
 
-_BUDGET = 2**18
+BUDGET = 2**18
 """Largest number of rows that are read for a clip and run, rarest hashes first: common ones tell songs apart least."""
-
 
 _DECAY = 20.0
 """Ranks after which the weight of a peak has fallen to 1/e."""
@@ -92,19 +91,28 @@ class Index:
         del self.ids[i], self._begins[i]
         self.begin = torch.tensor(self._begins, dtype=torch.int64, device=self.device)
 
+    def begins(self) -> dict[int, int]:
+        """First frame of each song, by its id."""
+        return dict(zip(self.ids, self._begins, strict=True))
+
     def songs(self, start: Tensor) -> Tensor:
         """Position in `ids` of the song that a clip starting at frame `start` of the timeline belongs to."""
         return (torch.searchsorted(self.begin - GAP, start, right=True) - 1).clamp(min=0)
 
-    def vote(self, query: Hashes, count: int) -> Candidates:
+    def vote(self, query: Hashes, count: int, *, budget: int = BUDGET) -> Candidates:
         """The `count` start positions with most votes for each clip: the highest peaks of its histogram of offsets.
 
         votes[o] = #{ (query hash at t, row at s) that are equal : |s - t - o| <= 1 }
+
+        Args:
+            query: hashes of the clips.
+            count: number of positions.
+            budget: see `lookup`.
         """
         # Histogram over (clip, start) as one sorted key; each clip has `span` starts, the first of which is -GAP.
-        clip, start = self.lookup(query)
+        clip, frame, time = self.lookup(query, budget=budget)
         span = self.end + GAP
-        key, votes = torch.unique(clip * span + start + GAP, return_counts=True)
+        key, votes = torch.unique(clip * span + frame - time + GAP, return_counts=True)
 
         # Votes of three neighbouring frames together; of these the local maxima with at least two votes.
         before, after = _neighbour_votes(key, votes)
@@ -126,35 +134,43 @@ class Index:
 
     def count(self, query: Hashes) -> Tensor:
         """Number of rows of each song that equal a hash of the clip, at any time: `(b, songs)`, the course's vote."""
-        clip, frame = self.lookup(query, relative=False)
+        clip, frame, _ = self.lookup(query)
         n = max(1, len(self.ids))
         return torch.bincount(clip * n + self.songs(frame), minlength=len(query.hash) * n).reshape(-1, n)
 
-    def verify(self, start: Tensor, clip: Landmarks, *, pitch: float = 1.0) -> Tensor:
+    def verify(
+        self, start: Tensor, clip: Landmarks, *, tempo: float | Tensor = 1.0, pitch: float | Tensor = 1.0
+    ) -> Tensor:
         """How far the clip's levels at the peaks of each candidate are above chance: a standard normal score `(b, n)`.
 
             z = Σ w_p E[f_p, t_p - o] / √(Σ w_p²)  over the stored peaks p within the clip,  w_p = exp(-rank_p / 20)
+
+        At a changed tempo and pitch E is taken at `pitch f_p` and `(t_p - o) / tempo`.
 
         Loud peaks have the greater weights: noise masks them last.
 
         Args:
             start: `(b, n)`, as from `vote`; o in the equation.
             clip: landmarks with `evidence` E.
-            pitch: factor by which the clip's frequencies are too high.
+            tempo, pitch: the change of the clip, a number or as `start`; see `Change`.
         """
-        _, level, weight = self._at_peaks(start, clip, pitch)
+        _, level, weight = self._at_peaks(start, clip, tempo, pitch)
         return (level * weight).sum(-1) / weight.square().sum(-1).sqrt().clamp(min=1)
 
-    def span(self, start: Tensor, clip: Landmarks, *, pitch: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
-        """The part of each clip with the highest score of `verify`: its first frame, its end and this score, `(b,)`.
+    def span(
+        self, start: Tensor, clip: Landmarks, *, tempo: float | Tensor = 1.0, pitch: float | Tensor = 1.0
+    ) -> tuple[Tensor, Tensor]:
+        """The part of each clip with the highest score of `verify`: its first frame and its end, `(b,)`.
 
         There the song is heard, and not before or after: what does not belong to it lowers the score.
 
         Args:
             start: `(b,)`, of the clip's song.
-            clip, pitch: see `verify`.
+            clip: see `verify`.
+            tempo, pitch: a number or `(b,)`.
         """
-        time, level, weight = (x[:, 0] for x in self._at_peaks(start[:, None], clip, pitch))
+        tempo, pitch = (torch.as_tensor(x, device=self.device).reshape(-1, 1) for x in (tempo, pitch))
+        time, level, weight = (x[:, 0] for x in self._at_peaks(start[:, None], clip, tempo, pitch))
         sums = torch.zeros(2, len(start), clip.frames + 1, device=self.device)
         for total, value in zip(sums, (level * weight, weight.square()), strict=True):
             total.scatter_add_(1, time + 1, value)
@@ -162,48 +178,57 @@ class Index:
 
         # Of the parts [i, j), of equal ones the shortest, which comes first where i falls and j rises.
         parts = (value / variance.clamp(min=1).sqrt()).triu(1)
-        score, best = parts.flip(1).flatten(1).max(1)
-        return clip.frames - best // (clip.frames + 1), best % (clip.frames + 1), score
+        best = parts.flip(1).flatten(1).argmax(1)
+        return clip.frames - best // (clip.frames + 1), best % (clip.frames + 1)
 
-    def _at_peaks(self, start: Tensor, clip: Landmarks, pitch: float) -> tuple[Tensor, Tensor, Tensor]:
+    def _at_peaks(
+        self, start: Tensor, clip: Landmarks, tempo: float | Tensor, pitch: float | Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Of the stored peaks within each clip, `(b, n, most)`: frame of the clip, evidence, and weight or 0."""
         assert clip.evidence is not None
         self._peaks = [torch.cat(self._peaks, 1)] if len(self._peaks) > 1 else self._peaks
         frame, frequency, rank = self._peaks[0]
 
         # Columns of the peaks from each start to the end of the clip; `inside` masks the padding.
-        first, last = (torch.searchsorted(frame, (start + x).int()) for x in (0, clip.frames))
+        tempo, pitch = (  # in double precision, as the timeline has up to 2^31 frames
+            torch.as_tensor(x, dtype=torch.float64, device=self.device).expand(start.shape) for x in (tempo, pitch)
+        )
+        ends = start - tempo / 2, start + tempo * (clip.frames - 0.5)  # that round to frames 0 and `clip.frames`
+        first, last = (torch.searchsorted(frame, x.ceil().int()) for x in ends)
         column = first[..., None] + torch.arange(max(1, int((last - first).max())), device=self.device)
         inside = column < last[..., None]
         column = torch.where(inside, column, 0)
 
-        time = torch.where(inside, frame[column] - start[..., None], 0)
-        row = (frequency[column] * pitch).round().long().clamp(max=clip.evidence.shape[-2] - 1)
+        time = ((frame[column] - start[..., None]).float() / tempo[..., None].float()).round().long()
+        row = (frequency[column] * pitch[..., None].float()).round().long()
+        inside &= row < clip.evidence.shape[-2]  # what was above the clip's band is not known
+        time, row = torch.where(inside, time.clamp(0, clip.frames - 1), 0), torch.where(inside, row, 0)
         cell = row * clip.frames + time
         level = clip.evidence.flatten(1).gather(1, cell.flatten(1)).reshape(cell.shape)
         return time, level, torch.where(inside, torch.exp(-rank[column] / _DECAY), 0.0)
 
-    def lookup(self, query: Hashes, *, relative: bool = True) -> tuple[Tensor, Tensor]:
-        """Every row that equals a hash of the query, as two tensors: its clip, and the start of the clip it implies.
+    def lookup(self, query: Hashes, *, budget: int = BUDGET) -> tuple[Tensor, Tensor, Tensor]:
+        """Every row that equals a hash of the query, as three tensors: its clip, its frame, and the hash's time.
 
-        The start is the frame of the row minus the time of the hash in the clip; unless `relative`, the frame itself.
+        A clip that has the hash at this time would start at frame - time of the timeline. Of each clip and run at most
+        `budget` rows are read, those of the rarest hashes.
         """
-        clips, starts = [query.hash.new_zeros(0)], [query.hash.new_zeros(0)]
+        found = [query.hash.new_zeros(3, 0)]
         for hashes, frame in self._runs:
             # First row and number of rows for each hash, rarest first, as far as the budget goes.
             key = query.hash.int()
             first = torch.searchsorted(hashes, key)
             rows = torch.where(key < 0, 0, torch.searchsorted(hashes, key, right=True) - first)
             rows, rarest = rows.sort(dim=1, stable=True)
-            rows = torch.where(rows.cumsum(1) <= _BUDGET, rows, 0)
+            rows = torch.where(rows.cumsum(1) <= budget, rows, 0)
             first, time = first.gather(1, rarest), query.time.gather(1, rarest)
 
             # One entry for each row: the hash that it equals, and the row.
             entry = torch.repeat_interleave(rows.flatten())
             row = first.flatten()[entry] + _counted_up(rows.flatten())
-            starts.append(frame[row] - time.flatten()[entry] if relative else frame[row].long())
-            clips.append(entry // query.hash.shape[1])
-        return torch.cat(clips), torch.cat(starts)
+            found.append(torch.stack((entry // query.hash.shape[1], frame[row].long(), time.flatten()[entry])))
+        clip, frame, time = torch.cat(found, 1)
+        return clip, frame, time
 
 
 def widened(query: Hashes, tolerance: int) -> Hashes:

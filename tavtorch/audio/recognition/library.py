@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor
 
+from tavtorch.audio.recognition.answers import Answers, starts_of
 from tavtorch.audio.recognition.constellation import Peaks, pairs
 from tavtorch.audio.recognition.index import GAP, Index, widened
 from tavtorch.audio.recognition.landmarks import Landmarks, Recipe
 from tavtorch.audio.recognition.match import Match, best_per_song
 from tavtorch.audio.recognition.packing import digest, pack_peaks
-from tavtorch.audio.recognition.search import CANDIDATES, by_count, by_offset, select
+from tavtorch.audio.recognition.search import CANDIDATES, select
 
 if TYPE_CHECKING:
     from tavtorch.audio.recognition.tables import Song
@@ -167,6 +168,7 @@ class Library:
         neighbours: int = 10,
         tolerance: int = 1,
         pitches: Sequence[float] = (0.985, 1.015),
+        changed: bool = True,
     ) -> list[list[Match]]:
         """The songs that clips are most likely of, best first.
 
@@ -178,6 +180,11 @@ class Library:
         z of `Index.verify` (0 without evidence), v the votes of the candidate, and the mean over the candidates of
         other songs. The square root of a count has variance ¼. If the song is unknown, no candidate has a high score.
 
+        A clip that is not accepted as it is may be changed. Votes for its loudest peaks, moved as about a hundred
+        changes would move them, choose some places; the levels there measure the change; at the likeliest two the clip
+        is recognised once more. A clip of an unknown song finds its best among all changes too, for which 4 is taken
+        off the score.
+
         Args:
             landmarks: of clips, with the recipe of the library.
             vote: "offset" counts hashes that agree on where the clip lies in the song; "count" all hashes that song and
@@ -187,7 +194,9 @@ class Library:
             neighbours: pairs for each peak of the clip; may exceed those of the songs, which take the memory.
             tolerance: frames by which the time between two peaks of the clip may be off.
             pitches: factors of speed that are tried for clips that are not accepted as they are. Each covers 0.8 % up
-                and down; `()` tries none.
+                and down; `()` takes clips as they are, also if `changed`.
+            changed: also find clips whose speed, tempo or pitch is changed by -20 to +25 %, and say by how much. A clip
+                that is accepted as it is costs no more for it, any other about ten times as much. Needs `evidence`.
 
         Returns:
             A list of matches for each clip.
@@ -208,15 +217,14 @@ class Library:
         self.refresh()
         if not self._index.ids:
             return [[] for _ in landmarks.hash]
+        asked = Answers(self._index, self._names, threshold, neighbours, tolerance)
         answers: list[list[Match]] = []
         for first in range(0, len(landmarks.hash), _CLIPS):
             clips = select(landmarks, slice(first, first + _CLIPS), self._index.device)
             if vote == "count":
-                found = self._matches(
-                    by_count(self._index, clips, neighbours=neighbours, tolerance=tolerance), threshold
-                )
+                found = asked.by_count(clips)
             else:
-                found = self._at_pitches(clips, (1.0, *pitches), neighbours, tolerance, threshold)
+                found = asked.by_offset(clips, (1.0, *pitches), changed=changed and bool(pitches))
             answers += (best_per_song(matches, top) for matches in found)
         return answers
 
@@ -229,66 +237,28 @@ class Library:
             raise self._store.unknown(name)
 
         clips = select(landmarks, slice(None), self._index.device)
-        clip, start = self._index.lookup(widened(pairs(clips.peaks, neighbours), tolerance))
-        song = self._index.ids.index(ids[0])
+        clip, frame, time = self._index.lookup(widened(pairs(clips.peaks, neighbours), tolerance))
+        song, start = self._index.ids.index(ids[0]), frame - time
         of_song = self._index.songs(start) == song
         clip, start = clip[of_song], start[of_song]
         seconds = (start - self._index.begin[song]) * self.recipe.seconds
         return [seconds[clip == i] for i in range(len(landmarks.hash))]
 
-    def spans(
-        self, landmarks: Landmarks, answers: Sequence[Sequence[Match]], *, pitches: Sequence[float] = (0.985, 1.015)
-    ) -> dict[int, tuple[float, float]]:
+    def spans(self, landmarks: Landmarks, answers: Sequence[Sequence[Match]]) -> dict[int, tuple[float, float]]:
         """Where in each clip its best match is heard: begin and end in seconds, by the number of the clip.
 
         Args:
             landmarks: of clips, with `evidence`.
             answers: of `recognise` with `vote="offset"`; a clip without any is left out.
-            pitches: see `recognise`.
         """
         best = {i: matches[0] for i, matches in enumerate(answers) if matches}
         if not best:
             return {}
-        names = {match.name for match in best.values()}
-        ids = {name: song for song, name in self._names.items() if name in names}
-        begin = {name: int(self._index.begin[self._index.ids.index(song)]) for name, song in ids.items()}
-        start = [begin[match.name] + round(match.offset / self.recipe.seconds) for match in best.values()]
-
-        device = self._index.device
-        clips, starts = select(landmarks, torch.tensor(list(best)), device), torch.tensor(start, device=device)
-        found = torch.stack([torch.stack(self._index.span(starts, clips, pitch=x), 1) for x in (1.0, *pitches)])
-        highest = found[found[..., 2].argmax(0), torch.arange(len(best), device=device)]
-        first, end = (highest[:, :2].T * self.recipe.seconds).tolist()
+        clips = select(landmarks, torch.tensor(list(best)), self._index.device)
+        starts, change = starts_of(best.values(), self._index, self._names)
+        found = self._index.span(starts, clips, tempo=change.tempo, pitch=change.pitch)
+        first, end = (torch.stack(found) * self.recipe.seconds).tolist()
         return dict(zip(best, zip(first, end, strict=True), strict=True))
-
-    def _at_pitches(
-        self, clips: Landmarks, pitches: Sequence[float], neighbours: int, tolerance: int, threshold: float
-    ) -> list[list[Match]]:
-        """Matches of each clip at the first pitch; while a clip is not accepted, also those at the next pitch."""
-        found: list[list[Match]] = [[] for _ in clips.hash]
-        for pitch in pitches:
-            open_clips = [i for i, matches in enumerate(found) if not (matches and matches[0].accepted)]
-            if not open_clips:
-                break
-            some = select(clips, torch.tensor(open_clips, dtype=torch.int64), self._index.device)
-            candidates = by_offset(self._index, some, neighbours=neighbours, tolerance=tolerance, pitch=pitch)
-            for i, more in zip(open_clips, self._matches(candidates, threshold), strict=True):
-                found[i] = best_per_song(found[i] + more, CANDIDATES)
-        return found
-
-    def _matches(self, candidates: tuple[Tensor, ...], threshold: float) -> list[list[Match]]:
-        """Matches of each clip, best first, from the song, offset, votes and score of its candidates."""
-        answers = []
-        for clip in zip(*(x.tolist() for x in candidates), strict=True):
-            found = [
-                Match(
-                    self._names[self._index.ids[song]], offset * self.recipe.seconds, votes, score, score >= threshold
-                )
-                for song, offset, votes, score in zip(*clip, strict=True)
-                if votes
-            ]
-            answers.append(sorted(found, key=lambda match: -match.score))
-        return answers
 
     def _check_recipe(self, landmarks: Landmarks) -> None:
         if landmarks.recipe != self.recipe:

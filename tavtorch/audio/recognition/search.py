@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from tavtorch.audio.recognition.constellation import Peaks, pairs
+from tavtorch.audio.recognition.constellation import Change, Peaks, pairs
 from tavtorch.audio.recognition.index import Index, widened
 from tavtorch.audio.recognition.landmarks import Landmarks
 
@@ -12,7 +12,7 @@ CANDIDATES = 30
 
 
 def by_offset(
-    index: Index, clips: Landmarks, *, neighbours: int, tolerance: int, pitch: float = 1.0
+    index: Index, clips: Landmarks, change: Change, *, neighbours: int, tolerance: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Song (position in `index.ids`), offset in frames, votes and score of each candidate, `(b, n)` each.
 
@@ -21,17 +21,16 @@ def by_offset(
     Args:
         index: the known songs.
         clips: see `Library.recognise`, also for the score.
+        change: of each clip `(b,)`.
         neighbours: pairs for each peak of a clip.
         tolerance: frames by which the time between two peaks of a clip may be off.
-        pitch: factor by which the clips' frequencies are too high.
     """
-    frequency = (clips.peaks.frequency / pitch).round().long()
-    query = widened(pairs(clips.peaks._replace(frequency=frequency), neighbours), tolerance)
+    query = widened(pairs(change.undone(clips.peaks), neighbours), tolerance)
     start, votes = index.vote(query, CANDIDATES)
     song = index.songs(start)
-    score = _vote_score(votes, song)
+    score = vote_score(votes, song)
     if clips.evidence is not None:
-        score = score + index.verify(start, clips, pitch=pitch)
+        score = score + index.verify(start, clips, tempo=change.tempo[:, None], pitch=change.pitch[:, None])
     return song, start - index.begin[song], votes, score / 2**0.5
 
 
@@ -43,7 +42,7 @@ def by_count(
     votes, song = index.count(query).sort(dim=1, descending=True)
     votes, song = votes[:, :CANDIDATES], song[:, :CANDIDATES]
     offset = torch.full_like(votes, torch.nan, dtype=torch.float32)
-    return song, offset, votes, _vote_score(votes, song) / 2**0.5
+    return song, offset, votes, vote_score(votes, song) / 2**0.5
 
 
 def select(landmarks: Landmarks, clips: slice | Tensor, device: torch.device) -> Landmarks:
@@ -57,7 +56,7 @@ def select(landmarks: Landmarks, clips: slice | Tensor, device: torch.device) ->
     return landmarks._replace(hash=take(landmarks.hash), time=take(landmarks.time), peaks=peaks, evidence=evidence)
 
 
-def _vote_score(votes: Tensor, song: Tensor) -> Tensor:
+def vote_score(votes: Tensor, song: Tensor) -> Tensor:
     """`2 (√v - mean √v)`; the mean is over the candidates of songs other than the first's, else over all but the first.
 
     The square root of a count has variance ¼, so that this is about a z-score.

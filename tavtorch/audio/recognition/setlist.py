@@ -45,7 +45,7 @@ class _Window(NamedTuple):
 
     def continues(self, other: "_Window") -> bool:
         """Whether it may be of the same track as an earlier window: at most one window lies between them."""
-        shift = (self.match.offset - self.time) - (other.match.offset - other.time)
+        shift = self.match.offset - other.match.offset - (self.time - other.time) * other.match.rate
         return self.match.name == other.match.name and self.number - other.number <= 2 and abs(shift) < _AGREE
 
 
@@ -58,6 +58,7 @@ def setlist(
     window: float = 10.0,
     hop: float = 5.0,
     threshold: float = 5.0,
+    changed: bool = True,
 ) -> list[Track]:
     """The songs of a recording of any length; memory is that of 16 windows.
 
@@ -77,7 +78,7 @@ def setlist(
         sample_rate: in Hz.
         window: length of a window in seconds; longer ones are recognised more reliably.
         hop: seconds from one window to the next.
-        threshold: see `Library.recognise`.
+        threshold, changed: see `Library.recognise`.
     """
     if length < 1:
         raise ValueError(f"length: expected at least one sample, got {length}; skip empty recordings.")
@@ -86,11 +87,11 @@ def setlist(
     frames = min(round(window * sample_rate), length)
     starts = [*range(0, length - frames, round(hop * sample_rate)), length - frames]
     tracks: list[Track] = []
-    for run in _runs(_windows(library, read, starts, frames, sample_rate, threshold)):
+    for run in _runs(_windows(library, read, starts, frames, sample_rate, threshold, changed)):
         score = _score(run, window)
         if score >= threshold + log(len(starts)) / _RARER:
             first, stop = run[0], max(each.stop for each in run)
-            offset = first.match.offset + first.start - first.time
+            offset = first.match.offset + (first.start - first.time) * first.match.rate
             tracks.append(Track(first.match.name, first.start, stop, offset, score))
     return tracks
 
@@ -102,12 +103,13 @@ def _windows(
     frames: int,
     sample_rate: int,
     threshold: float,
+    changed: bool,
 ) -> Iterator[_Window]:
     """Every window of `frames` samples that has a match, accepted or not."""
     for i in range(0, len(starts), _WINDOWS):
         some = starts[i : i + _WINDOWS]
         marks = fingerprint(torch.stack([read(start, frames) for start in some]), sample_rate, library.recipe)
-        answers = library.recognise(marks, threshold=threshold)
+        answers = library.recognise(marks, threshold=threshold, changed=changed)
         for k, (begin, stop) in library.spans(marks, answers).items():
             time = some[k] / sample_rate
             yield _Window(i + k, time, answers[k][0], time + begin, time + stop)
@@ -146,6 +148,7 @@ def recognise(
     threshold: float = 5.0,
     neighbours: int = 10,
     tolerance: int = 1,
+    changed: bool = True,
     window: float = 15.0,
 ) -> list[list[Match | Track]]:
     """The songs of clips; for recordings longer than `window` seconds, their `setlist`.
@@ -155,6 +158,7 @@ def recognise(
         sample_rate: in Hz.
         library: the known songs.
         vote, top, threshold, neighbours, tolerance: see `Library.recognise`; a setlist takes the threshold only.
+        changed: also find clips whose speed, tempo or pitch is changed; tried where a clip is not accepted as it is.
         window: length of the longest clip in seconds.
 
     Returns:
@@ -162,9 +166,14 @@ def recognise(
     """
     if wave.shape[-1] > window * sample_rate:
         parts = [lambda start, frames, one=one: one[:, start : start + frames] for one in wave]
-        return [[*setlist(library, read, wave.shape[-1], sample_rate, threshold=threshold)] for read in parts]
+        return [
+            [*setlist(library, read, wave.shape[-1], sample_rate, threshold=threshold, changed=changed)]
+            for read in parts
+        ]
     marks = fingerprint(wave, sample_rate, library.recipe, verify=vote == "offset")
-    found = library.recognise(marks, vote, top, threshold=threshold, neighbours=neighbours, tolerance=tolerance)
+    found = library.recognise(
+        marks, vote, top, threshold=threshold, neighbours=neighbours, tolerance=tolerance, changed=changed
+    )
     return [[*matches] for matches in found]
 
 
@@ -179,16 +188,17 @@ def recognise_stream(
     threshold: float = 5.0,
     neighbours: int = 10,
     tolerance: int = 1,
+    changed: bool = True,
     window: float = 15.0,
 ) -> list[list[Match | Track]]:
     """As `recognise`, for one recording that is read piece by piece, so that its length does not matter.
 
     Args:
         read, length, sample_rate: see `setlist`.
-        library, vote, top, threshold, neighbours, tolerance, window: see `recognise`.
+        library, vote, top, threshold, neighbours, tolerance, changed, window: see `recognise`.
     """
     if length > window * sample_rate:
-        return [[*setlist(library, read, length, sample_rate, threshold=threshold)]]
+        return [[*setlist(library, read, length, sample_rate, threshold=threshold, changed=changed)]]
     return recognise(
         read(0, length)[None],
         sample_rate,
@@ -198,5 +208,6 @@ def recognise_stream(
         threshold=threshold,
         neighbours=neighbours,
         tolerance=tolerance,
+        changed=changed,
         window=window,
     )
