@@ -14,7 +14,7 @@ from tavtorch.lab.data.atomic import whole
 from tavtorch.lab.data.batches import loader
 from tavtorch.lab.data.files import About, Picture, read_audio, read_picture, write_audio, write_picture
 from tavtorch.lab.data.folder import Files, Folder
-from tavtorch.lab.data.media import PICTURE, RECORDING, with_circle
+from tavtorch.lab.data.media import PICTURE, RECORDING, long_recordings, with_circle
 from tavtorch.lab.data.music import SONG
 from tavtorch.lab.data.results import Results
 from tavtorch.lab.kinds.contours import write_contours
@@ -66,6 +66,41 @@ def test_one_file_a_stem(recordings, tmp_path):
     wave, rate = read_audio(tmp_path / "out/a/vocals.wav")
     assert rate == 8000
     torch.testing.assert_close(wave, read_audio(recordings / "a.wav")[0] / 2)
+
+
+def halved_blocks(blocks, sample_rate, *, model, loud=1.0):
+    """Of a network `model` that is a number."""
+    for wave in blocks:
+        yield torch.stack((wave * model, wave * loud), 1)
+
+
+class Half(torch.nn.Module):
+    def __mul__(self, other):
+        return other * 0.5
+
+    __rmul__ = __mul__
+
+    def forward(self, wave, sample_rate):
+        raise AssertionError("a recording in blocks is never there as a whole")
+
+
+def test_recordings_in_blocks_go_from_disk_to_disk(recordings, tmp_path):
+    write_audio(recordings / "live/c.wav", 0.1 * torch.randn(1, 200_000), 16000, subtype="PCM_16")
+    (recordings / "d.wav").write_text("la la la")
+    content = (recordings / "live/b.flac").read_bytes()
+    (recordings / "live/e.flac").write_bytes(content[: len(content) * 3 // 4])
+    callback = Write(str(tmp_path / "out"))
+    task = Task(Half(), inference=partial(halves, loud=0.25), in_blocks=halved_blocks, save=save)
+    data = Folder(str(recordings), long_recordings(), results=str(tmp_path / "out"))
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_checkpointing": False}
+    L.Trainer(accelerator="cpu", callbacks=[callback], **quiet).predict(task, data, return_predictions=False)
+    assert callback.written == 3 and round(callback.seconds, 3) == 1 + 1 + 12.5
+    assert "d.wav: not a recording" in task.errors["d"] and "e.flac: the recording is cut" in task.errors["live/e"]
+    assert sorted(path.name for path in (tmp_path / "out/live").iterdir()) == ["b", "c"]
+    wave, rate = read_audio(tmp_path / "out/live/c/vocals.wav")
+    whole = read_audio(recordings / "live/c.wav")[0]
+    assert rate == 16000 and (wave - 0.5 * whole).abs().max() < 2**-15
+    assert (read_audio(tmp_path / "out/live/c/rest.wav")[0] - 0.25 * whole).abs().max() < 2**-14  # with its settings
 
 
 def test_one_file_a_component(recordings, tmp_path):
