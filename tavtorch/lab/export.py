@@ -1,7 +1,12 @@
-"""`tavtorch-export`: the weights of a training, or those of the package, as a file for other programs.
+"""`tavtorch-export`: a network of train.py, or the separator that comes with the package, as a file.
 
+tavtorch-export separator.onnx               the package's, for programs without PyTorch
+tavtorch-export vocals.onnx runs/separate/checkpoints/best.ckpt
+                                             that of a training
 tavtorch-export vocals.safetensors runs/separate/checkpoints/best.ckpt
-                                      for tavtorch.UNet.pretrained("vocals.safetensors"), or another network's
+                                             for tavtorch.UNet.pretrained("vocals.safetensors")
+tavtorch-export tavtorch/audio/separation/unet.safetensors runs/unet_shipped/checkpoints/best.ckpt
+                                             makes it the package's
 """
 
 import argparse
@@ -13,6 +18,7 @@ from omegaconf import OmegaConf
 
 from tavtorch import RidgeModel, UNet
 from tavtorch.lab import checkpoints
+from tavtorch.lab.onnx_file import write_onnx
 
 NETWORKS: dict[str, type[UNet] | type[RidgeModel]] = {"tavtorch.UNet": UNet, "tavtorch.RidgeModel": RidgeModel}
 """A checkpoint names one; no other name is looked up, for that would run what it names."""
@@ -21,20 +27,38 @@ NETWORKS: dict[str, type[UNet] | type[RidgeModel]] = {"tavtorch.UNet": UNet, "ta
 def main(typed: Sequence[str] | None = None) -> None:
     """Do what is typed; what cannot be done ends with one line and exit code 1."""
     parser = argparse.ArgumentParser("tavtorch-export", None, __doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("file", type=Path, help="that is written, *.safetensors")
-    parser.add_argument("checkpoint", type=Path, help="of train.py")
+    parser.add_argument("file", type=Path, help="that is written, *.onnx or *.safetensors")
+    parser.add_argument(
+        "network", type=Path, nargs="?", help="checkpoint of train.py, or *.safetensors; else the package's"
+    )
+    parser.add_argument("--seconds", type=float, default=12.0, help="of the waves of *.onnx (default: %(default)s)")
     asked = parser.parse_args(typed)
     try:
-        model = network(asked.checkpoint)
-        model.save(asked.file)
-    except ValueError as error:
+        model = network(asked.network)
+        write(asked.file, model, asked.seconds)
+    except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
     size, count = asked.file.stat().st_size, sum(weight.numel() for weight in model.parameters())
     print(f"{asked.file}: {type(model).__name__} of {count / 1e6:.2f} million weights, {size / 1e6:.2f} MB")
 
 
-def network(path: Path) -> UNet | RidgeModel:
-    """The network of a training's checkpoint, in evaluation mode."""
+def write(path: Path, model: UNet | RidgeModel, seconds: float) -> None:
+    """Write a network in the format that the suffix names."""
+    if path.suffix == ".safetensors":
+        model.save(path)
+    elif path.suffix == ".onnx" and isinstance(model, UNet):
+        write_onnx(path, model, seconds=seconds)
+    else:
+        expected = "*.safetensors or *.onnx" if isinstance(model, UNet) else "*.safetensors for this network"
+        raise ValueError(f"file: expected {expected}, got {path}.")
+
+
+def network(path: Path | None) -> UNet | RidgeModel:
+    """The network of a checkpoint or of a file of weights, or that of the package, in evaluation mode."""
+    if path is None:
+        return UNet.pretrained()
+    if path.suffix == ".safetensors":
+        return UNet.pretrained(path)
     state = checkpoints.read(path)
     made_by = state.get("made_by")
     kind = NETWORKS.get(made_by.get("_target_", "")) if isinstance(made_by, dict) else None
