@@ -4,8 +4,8 @@
     python evaluate.py task=rof files=PATH    a picture, or a folder of pictures, through the op: results in
                                               runs/rof/predictions, in the format and bit depth of the files
     python evaluate.py task=separate files=PATH
-                                              a recording, or a folder of recordings, into stems by the network of
-                                              train.py (another: ckpt=PATH)
+                                              a recording, or a folder of them, of any length, into stems: by the
+                                              network that you trained last, or else by that of the package
     python evaluate.py task=fingerprint files=PATH
                                               adds songs to the library runs/library.sqlite
     python evaluate.py task=recognise files=PATH

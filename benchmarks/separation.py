@@ -1,8 +1,8 @@
 """How fast songs are separated, made and loaded: `uv run benchmarks/separation.py`, on an idle machine.
 
 `hpss`, `nmf [SONG]` and `minima SONGS` after it measure those, beside librosa, scikit-learn and torchnmf (group
-`bench`); SONG is a folder of stems, SONGS a folder of such; `drums SONGS` scores hpss on them. Without a word: the
-network.
+`bench`); SONG is a folder of stems, SONGS a folder of such; `drums SONGS` scores hpss on them. `files [HOURS [SUFFIX]]`
+separates a long recording from disk to disk, `live` while it plays. Without a word: the network.
 
 Prints one row a measurement. The scores of trained networks come from train.py and evaluate.py;
 they stand in benchmarks/README.md with the commands that made them.
@@ -10,15 +10,20 @@ they stand in benchmarks/README.md with the commands that made them.
 
 import subprocess
 import sys
+import tempfile
 import time
 from bisect import bisect_left
 from functools import partial
+from pathlib import Path
 
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
+from torchmetrics.functional.audio import scale_invariant_signal_distortion_ratio as si_sdr
 
 import tavtorch
+from tavtorch.audio.resampling import rate_ratio, resampled
+from tavtorch.lab.data.files import AudioWriter
 from tavtorch.lab.data.synthetic import band
 from tavtorch.lab.run import precision
 from train import CONFIGS
@@ -129,8 +134,6 @@ def music(song=None):
     if song is None:
         wave = band(1, 60.0, sample_rate=22050, generator=torch.Generator().manual_seed(0)).sum(1)
     else:
-        from pathlib import Path
-
         import librosa
 
         stems = [librosa.load(path, sr=22050, duration=60.0)[0] for path in Path(song).iterdir()]
@@ -191,8 +194,6 @@ def nmf(song=None, steps=100):
 
 def minima(folder, steps=100, starts=5):
     """Kullback-Leibler divergence after so many steps from several random starts, and from `distinct_frames`."""
-    from pathlib import Path
-
     import torchnmf.nmf
 
     print(f"nmf, {steps} steps             tavtorch, {starts} starts: mean, least     torchnmf     distinct frames")
@@ -218,10 +219,7 @@ def minima(folder, steps=100, starts=5):
 
 def drums(folder, most=30):
     """SI-SDR of the drums against the rest on the songs of a folder that have them, beside librosa's hpss."""
-    from pathlib import Path
-
     import librosa
-    from torchmetrics.functional.audio import scale_invariant_signal_distortion_ratio as si_sdr
 
     print("drums                      mixture   librosa   same kernel   separate_hpss   separate_nmf    SI-SDR, dB")
     for song in sorted(Path(folder).iterdir()):
@@ -245,8 +243,53 @@ def drums(folder, most=30):
         print(f"{song.name:22s}" + "".join(f"{score:12.2f}" for score in scores), flush=True)
 
 
+def files(hours="0.25", suffix=".wav"):
+    """Hours of stereo at 44.1 kHz in 16 bits through `evaluate.py task=separate files=…`: speed and peak memory."""
+    script = """
+import resource, runpy, sys, time
+begun, sys.argv = time.monotonic(), ["evaluate.py", *sys.argv[1:]]
+runpy.run_path("evaluate.py", run_name="__main__")
+used = resource.getrusage(resource.RUSAGE_SELF)
+print(time.monotonic() - begun, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
+"""
+    song = band(16, 12.0, generator=torch.Generator().manual_seed(0)).sum(1).flatten()
+    wave = resampled(0.7 * song[None], rate_ratio(16000, 44100)).expand(2, -1)
+    with tempfile.TemporaryDirectory() as folder:
+        path, seconds = Path(folder, f"song{suffix}"), 3600 * float(hours)
+        with AudioWriter(
+            path, 2, 44100, frames=int(seconds * 44100), subtype="PCM_16" if suffix != ".mp3" else None
+        ) as file:
+            for _ in range(round(seconds * 44100 / wave.shape[1])):
+                file.write(wave)
+        words = ["task=separate", f"files={path}", f"hydra.run.dir={folder}/run"]
+        ran = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True, check=True)
+    wall, processor, memory = map(float, ran.stdout.splitlines()[-1].split())
+    print(
+        f"{hours} hours from {suffix}: {seconds / wall:.1f} x real time, {seconds / processor:.1f} x by processor time,"
+    )
+    print(f"both with all that starts; {memory:.0f} MiB at most")
+
+
+def live(count="8"):
+    """SI-SDR gain of the vocals of generated songs by the network of the package, on the whole and while they play."""
+    songs = band(int(count), 12.0, generator=torch.Generator().manual_seed(77))
+    mixture = songs.sum(1)
+
+    def gain(stems):
+        before, after = (si_sdr(wave.flatten(1), songs[:, 0].flatten(1)) for wave in (mixture, stems[:, 0]))
+        return (after - before).median().item()
+
+    print(f"whole        {gain(tavtorch.separate(mixture, 16000)):5.2f} dB")
+    for delay in (0.25, 0.5, 0.75, 1.0):
+        separator, begun = tavtorch.Separator(delay=delay), time.process_time()
+        parts = [separator(block, 16000) for block in mixture.split(1600, -1)]
+        stems = torch.cat((*parts, separator.flush()), -1)
+        pace = int(count) * 12 / (time.process_time() - begun)
+        print(f"{delay:.2f} s delay {gain(stems):5.2f} dB, {pace:5.1f} x real time by processor time")
+
+
 def main():
-    chosen = {"hpss": hpss, "nmf": nmf, "minima": minima, "drums": drums}
+    chosen = {"hpss": hpss, "nmf": nmf, "minima": minima, "drums": drums, "files": files, "live": live}
     if len(sys.argv) > 1:
         print(f"{torch.get_num_threads()} threads, {DEVICE}")
         return chosen[sys.argv[1]](*sys.argv[2:])
