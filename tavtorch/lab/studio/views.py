@@ -187,9 +187,13 @@ _SHOWN: dict[str, Callable[[View, DictConfig, Any, Any], None]] = {
 }
 
 
-def _levels(wave: Float[Tensor, "c t"]) -> Float[Tensor, "f t"]:
-    """Decibels, as many as a screen shows."""
-    hop = max(256, wave.shape[-1] // (2 * _COLUMNS))
-    levels = sonogram(wave.mean(0), n_fft=1024, hop=hop)
-    size = (_ROWS, min(_COLUMNS, levels.shape[-1]))
-    return torch.nn.functional.adaptive_max_pool2d(levels[None], size)[0]
+def _levels(wave: Float[Tensor, "c t"]) -> Float[Tensor, "rows columns"]:
+    """Decibels, as many as a screen shows; of a long recording piece by piece."""
+    mono = wave.mean(0)
+    pieces = mono.tensor_split(max(1, min(_COLUMNS, len(mono) >> 20)))
+    drawn = []
+    for piece in pieces:
+        levels = sonogram(piece, n_fft=1024, hop=min(512, max(256, len(mono) // (2 * _COLUMNS))))
+        size = (_ROWS, min(max(1, _COLUMNS // len(pieces)), levels.shape[-1]))
+        drawn.append(torch.nn.functional.adaptive_max_pool2d(levels[None], size)[0])
+    return torch.cat(drawn, -1)
