@@ -6,7 +6,7 @@ Each part is decoded as a file of its own, so that its encoder's delay and paddi
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple, overload
 
 
 class Part(NamedTuple):
@@ -40,6 +40,40 @@ class Window:
         return self.file.tell() - self.start
 
 
+class Bytes:
+    """The bytes of a file as `bytes` give them, of which only a window is in memory."""
+
+    def __init__(self, file: BinaryIO, size: int) -> None:
+        self.file, self.size, self.at, self.held = file, size, 0, b""
+
+    def __len__(self) -> int:
+        return self.size
+
+    @overload
+    def __getitem__(self, place: slice) -> bytes: ...
+
+    @overload
+    def __getitem__(self, place: int) -> int: ...
+
+    def __getitem__(self, place: slice | int) -> bytes | int:
+        start, stop, _ = place.indices(self.size) if isinstance(place, slice) else (place, place + 1, 1)
+        if start < self.at or stop > self.at + len(self.held):
+            self.file.seek(start)
+            self.at, self.held = start, self.file.read(max(stop - start, _WINDOW))
+        return self.held[start - self.at : stop - self.at] if isinstance(place, slice) else self.held[start - self.at]
+
+    def find(self, mark: bytes, start: int) -> int:
+        """The first place of a mark from `start` on; -1 if there is none."""
+        for at in range(start, self.size, _WINDOW):
+            found = self[at : at + _WINDOW + len(mark) - 1].find(mark)
+            if found >= 0:
+                return at + found
+        return -1
+
+
+_WINDOW = 1 << 20  # bytes
+
+
 def parts(path: Path, container: str) -> list[Part]:
     """The recordings in a file, in order, kept while it stays the same; `container` is ffmpeg's name of the format.
 
@@ -52,10 +86,9 @@ def parts(path: Path, container: str) -> list[Part]:
 
 @lru_cache(maxsize=4096)
 def _parts(path: Path, container: str, time: int, size: int) -> list[Part]:
-    if container == "mp3":
-        return _mpeg_parts(path.read_bytes(), path)
-    if container == "ogg":
-        return _ogg_parts(path.read_bytes(), path)
+    if container in ("mp3", "ogg"):
+        with path.open("rb") as file:
+            return (_mpeg_parts if container == "mp3" else _ogg_parts)(Bytes(file, size), path)
     raw = container in ("aac", "ac3", "eac3")
     return [Part(0, size, container not in _ESTIMATED, raw)]
 
@@ -102,7 +135,7 @@ _KIND = 0xFFFE0C00  # of a header: the bits that are the same in all frames of a
 _PREFACE = 1 << 16  # bytes before the first frame that may be anything
 
 
-def _mpeg_parts(data: bytes, path: Path) -> list[Part]:
+def _mpeg_parts(data: bytes | Bytes, path: Path) -> list[Part]:
     """A tag, or a frame of Xing's, begins another part."""
     found: list[Part] = []
     stop = -1
@@ -118,7 +151,7 @@ def _mpeg_parts(data: bytes, path: Path) -> list[Part]:
     return found
 
 
-def _mpeg_frames(data: bytes, path: Path) -> Iterator[tuple[int, int]]:
+def _mpeg_frames(data: bytes | Bytes, path: Path) -> Iterator[tuple[int, int]]:
     """Place and length of each frame; what lies between two frames must be a tag, or zeros up to the end."""
     at, kind = _first_frame(data, _after_tags(data, 0)), None
     while at < len(data) and any(data[at : at + 4096]):
@@ -138,7 +171,7 @@ def _mpeg_frames(data: bytes, path: Path) -> Iterator[tuple[int, int]]:
         at += length
 
 
-def _first_frame(data: bytes, at: int) -> int:
+def _first_frame(data: bytes | Bytes, at: int) -> int:
     """The first place from which on two frames follow each other, or a frame the end."""
     for place in range(at, min(at + _PREFACE, len(data))):
         length, _ = _mpeg_frame(data, place)
@@ -147,7 +180,7 @@ def _first_frame(data: bytes, at: int) -> int:
     return at
 
 
-def _mpeg_frame(data: bytes, at: int) -> tuple[int, int]:
+def _mpeg_frame(data: bytes | Bytes, at: int) -> tuple[int, int]:
     """Length in bytes and header of the frame at a place; 0 if there is none."""
     header = int.from_bytes(data[at : at + 4], "big")
     version, layer, bits, rate = header >> 19 & 3, 4 - (header >> 17 & 3), header >> 12 & 15, header >> 10 & 3
@@ -167,7 +200,7 @@ def _counts_frames(frame: bytes) -> bool:
     return any(place > 0 and len(frame) > place + 7 and frame[place + 7] & 1 for place in places)
 
 
-def _after_tags(data: bytes, at: int) -> int:
+def _after_tags(data: bytes | Bytes, at: int) -> int:
     """The place behind tags of ID3, APE and Lyrics3; the place itself if there are none."""
     while True:
         if data[at : at + 3] == b"ID3" and len(data) >= at + 10:
@@ -187,7 +220,7 @@ def _after_tags(data: bytes, at: int) -> int:
 # Ogg: RFC 3533, section 6
 
 
-def _ogg_parts(data: bytes, path: Path) -> list[Part]:
+def _ogg_parts(data: bytes | Bytes, path: Path) -> list[Part]:
     """A page that begins a stream, behind one that does not, begins another part."""
     found: list[Part] = []
     at = start = last = now = 0

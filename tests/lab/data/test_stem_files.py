@@ -174,3 +174,32 @@ def test_without_a_terminal_a_line_tells_the_time_left(tmp_path, caplog, monkeyp
     with caplog.at_level("INFO", "tavtorch"):
         written(tmp_path / "song", torch.stack((song(), song())), size=RATE)
     assert "song: 0:00:02 of 0:00:04, 0:00:40 left" in caplog.text
+
+
+# the bytes of a file
+
+
+def test_bytes_in_a_window_are_those_of_the_file(tmp_path, monkeypatch):
+    from tavtorch.lab.data import sound_parts
+
+    monkeypatch.setattr(sound_parts, "_WINDOW", 16)
+    content = bytes(range(1, 101)) + b"MARK" + bytes(50)
+    (tmp_path / "file").write_bytes(content)
+    with (tmp_path / "file").open("rb") as file:
+        held = sound_parts.Bytes(file, len(content))
+        for start, stop in ((0, 4), (90, 110), (3, 3), (150, 999), (95, None), (0, 40), (999, 1000)):
+            assert held[start:stop] == content[start:stop]
+        assert len(held) == len(content) and [held[i] for i in (0, 153, 7)] == [1, 0, 8]
+        assert [held.find(b"MARK", i) for i in (0, 97, 100, 101)] == [100, 100, 100, -1]
+        assert len(held.held) <= 40
+
+
+def test_a_long_mp3_is_never_in_memory_as_a_whole(tmp_path, monkeypatch):
+    from tavtorch.lab.data import sound_parts
+
+    write_audio(tmp_path / "song.mp3", song(1, 20.0), RATE)
+    whole, _ = read_audio(tmp_path / "song.mp3")
+    sound_parts._parts.cache_clear()
+    monkeypatch.setattr(sound_parts, "_WINDOW", 1000)
+    monkeypatch.setattr(type(tmp_path), "read_bytes", None)
+    assert torch.equal(torch.cat(list(AudioBlocks(tmp_path / "song.mp3")), -1)[0], whole)
