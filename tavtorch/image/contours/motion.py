@@ -1,7 +1,7 @@
 """One step of active contours: the force of the field, the pressure along the normals, and the contour's own energy."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +14,8 @@ from tavtorch.image.grid import sample
 
 Weight = float | Float[Tensor, "..."]
 """A number, one an image `(b,)`, or one a contour `(b, m)`."""
+Term = Callable[[Tensor], Tensor]
+"""From contours `(b, m, n, 2)` to the forces at their points, or to new places of them, of the same shape."""
 
 
 def semi_implicit_step(
@@ -25,12 +27,16 @@ def semi_implicit_step(
     balloon: Weight,
     step: float,
     ends: str,
+    terms: Sequence[Term] = (),
+    hold: Term | None = None,
 ) -> Callable[[Tensor], Tensor]:
     """The map `x ↦ (I + τ A)⁻¹ (x + τ (field(x) + κ n(x)))` of all contours, `(b m, n, 2)`; see `evolve`.
 
     Args:
         contours: `(b, m, n, 2)`, for the number of contours and points.
         field: `(b, 2, h, w)`; points are kept within its pixel centres.
+        terms: further forces.
+        hold: puts points that are held back to their places after each step.
     """
     b, m, n, _ = contours.shape
     smooth, step_lengths = _smoother(contours, elasticity, rigidity, step, ends)
@@ -43,7 +49,10 @@ def semi_implicit_step(
         force = sample(field, x.reshape(b, m * n, 2)).reshape(x.shape)
         if has_pressure:
             force = force + pressure * normals(x)
-        return smooth(x + step_lengths * force).clamp(min=corner, max=opposite)
+        for term in terms:
+            force = force + term(x.reshape(contours.shape)).reshape(x.shape)
+        x = smooth(x + step_lengths * force).clamp(min=corner, max=opposite)
+        return x if hold is None else hold(x.reshape(contours.shape)).reshape(x.shape)
 
     return move
 

@@ -1,7 +1,7 @@
 """Active contours (snakes): polygons that move to the edges of an image, many at once."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import partial
 
@@ -12,13 +12,16 @@ from torch import Tensor
 from tavtorch.derivative import holds, without_derivatives
 from tavtorch.image.check import check_image, full_precision
 from tavtorch.image.contours.forces import gvf_force
-from tavtorch.image.contours.motion import Weight, normals, semi_implicit_step, unit_directions
+from tavtorch.image.contours.motion import Term, Weight, normals, semi_implicit_step, unit_directions
 from tavtorch.image.contours.polygons import area, check_points, equidistant, many
+from tavtorch.image.contours.terms import held, repulsion
 from tavtorch.solve import Solution, State, Stop, implicit, iterate
 
 AT_REST = Stop(tol=0.1, max_iter=1000, every=10)
 LAST_ROUNDS = Stop(tol=1e-3, max_iter=20)
 GVF = partial(gvf_force, smoothness=0.2)
+REACH = 2.0
+"""Pixels within which contours repel each other."""
 SMALLEST = 1.0
 """Area in square pixels of a closed contour, or length in pixels of an open one, below which it has collapsed."""
 
@@ -34,6 +37,9 @@ def evolve(
     unit: bool = True,
     ends: str = "closed",
     resample: int = 5,
+    terms: Sequence[Term] = (),
+    repel: float = 0.0,
+    anchors: Float[Tensor, "..."] | None = None,
     stop: Stop | None = None,
     adjoint: Stop | None = LAST_ROUNDS,
     history: list[Tensor] | None = None,
@@ -66,6 +72,12 @@ def evolve(
             step.
         ends: `"closed"`, or open with `"free"` or `"fixed"` ends.
         resample: steps between two redistributions of the points; 0 never redistributes them.
+        terms: further forces that depend on the contours, functions from `(b, m, n, 2)` to the same, in pixels a step
+            of 1: `partial(chan_vese_force, image)`, or one of your own.
+        repel: force, 0 or more, by which the contours of an image keep each other `REACH` pixels away, each from its
+            six nearest: half of it where two touch, all of it where they overlap. 0.5 is enough in a unit field.
+        anchors: `(b, k, 2)`, places inside the image that hold the contour, such as handles that a person moves: the
+            nearest point of the image's contours is kept on each.
         stop: `gap` is the greatest distance in pixels that a point moved over the last `every` steps, along the
             normals, since sliding along itself does not change a curve. Default: `Stop(0.1, 1000, every=10)`.
         adjoint: stopping rule of the backward pass, in rounds of `resample` steps. Default: `Stop(1e-3, max_iter=20)`,
@@ -93,7 +105,8 @@ def evolve(
     contours, field = full_precision(many(points)), full_precision(field)
     field = unit_directions(field) if unit else field
     weights = {"elasticity": elasticity, "rigidity": rigidity, "balloon": balloon}
-    move = semi_implicit_step(contours, field, **weights, step=step, ends=ends)
+    terms, hold = [*terms, *_repulsion(repel, closed)], _hold(anchors, contours)
+    move = semi_implicit_step(contours, field, **weights, step=step, ends=ends, terms=terms, hold=hold)
 
     def record(x: Tensor) -> None:
         if history is not None:
@@ -109,8 +122,9 @@ def evolve(
         found, collapsed = _move_to_rest(contours.flatten(0, 1), move, closed, resample, stop or AT_REST, record)
     x = found.value if adjoint is None else implicit(one_round, found.value, stop=adjoint, worst=math.inf)
 
-    # A zero field has no edge to find.
-    failed = collapsed | ~field.flatten(1).any(1).repeat_interleave(contours.shape[1])
+    # A zero field has no edge to find, unless other forces do.
+    still = torch.zeros_like(collapsed) if terms else ~field.flatten(1).any(1).repeat_interleave(contours.shape[1])
+    failed = collapsed | still
     shape = points.shape[:-2]
     return Solution(
         x.reshape(points.shape).to(points.dtype),
@@ -124,11 +138,14 @@ def segment(
     image: Float[Tensor, "b c h w"],
     points: Float[Tensor, "..."],
     *,
-    force: Callable[[Tensor], Tensor | Solution] = GVF,
+    force: Callable[[Tensor], Tensor | Solution] | None = GVF,
+    region: Callable[[Tensor, Tensor], Tensor] | None = None,
     elasticity: Weight = 0.05,
     rigidity: Weight = 0.0,
     balloon: Weight = 0.0,
     step: float = 1.0,
+    repel: float = 0.0,
+    anchors: Float[Tensor, "..."] | None = None,
     stop: Stop | None = None,
     history: list[Tensor] | None = None,
 ) -> Solution:
@@ -139,8 +156,10 @@ def segment(
         points: `(b, n, 2)` or `(b, m, n, 2)`, around or inside the objects; see `circle`.
         force: a function of the image that gives its field, alone or in a `Solution`: `kass_force`,
             `partial(gaussian_force, sigma=3)`, `partial(gvf_force, smoothness=1)`. Default: `gvf_force` with
-            smoothness 0.2.
-        elasticity, rigidity, balloon, step, stop, history: see `evolve`.
+            smoothness 0.2. None: no edges count.
+        region: a function of the image and the contours that gives the force at their points, `chan_vese_force`: added
+            to that of the edges.
+        elasticity, rigidity, balloon, step, repel, anchors, stop, history: see `evolve`.
 
     Returns:
         As `evolve`; `converged` only where the force field has converged too. `fill(value, (h, w))` is the mask.
@@ -152,7 +171,10 @@ def segment(
     tensor(True)
     """
     check_image(image)
-    flow = force(full_precision(image))
+    single = full_precision(image)
+    if force is None and region is None:
+        raise ValueError("force: expected a function of the image, or a region that moves the contours; got None.")
+    flow = torch.zeros_like(single[:, :1]).expand(-1, 2, -1, -1) if force is None else force(single)
     found = evolve(
         points,
         flow if isinstance(flow, Tensor) else flow.value,
@@ -160,6 +182,9 @@ def segment(
         rigidity=rigidity,
         balloon=balloon,
         step=step,
+        terms=[] if region is None else [partial(region, single)],
+        repel=repel,
+        anchors=anchors,
         stop=stop,
         history=history,
     )
@@ -205,6 +230,25 @@ def _move_to_rest(
     found = iterate(step, (x, far_away, _extent(x, closed) < SMALLEST), gap, stop)
     x, _, collapsed = found.value
     return found._replace(value=x), collapsed
+
+
+def _repulsion(repel: float, closed: bool) -> list[Term]:
+    """The force of `repel`, if there is any; raise unless it is a weight."""
+    if not 0 <= repel < float("inf") or (repel and not closed):
+        raise ValueError(f"repel: expected a finite number >= 0, and closed contours, got {repel}; 0.5 is usual.")
+    return [lambda x: repel * repulsion(x, REACH)] if repel else []
+
+
+def _hold(anchors: Tensor | None, contours: Tensor) -> Term | None:
+    """What keeps points on the anchors, if there are any; raise unless these are places."""
+    if anchors is None:
+        return None
+    if anchors.shape[::2] != (len(contours), 2) or anchors.dim() != 3 or not holds(anchors.isfinite()):
+        raise ValueError(
+            f"anchors: expected finite places (x, y), ({len(contours)}, k, 2), got {tuple(anchors.shape)}."
+        )
+    places = anchors.to(contours.dtype)
+    return lambda x: held(x, places)
 
 
 def _extent(x: Tensor, closed: bool) -> Tensor:

@@ -34,8 +34,8 @@ def fill_multiscale(
 
     - Over `φ`, by search for the nearest source of each target.
     - Over `u`, by voting: a missing pixel becomes the mean of what the patches over it copy there, with the weights
-      `exp(-E_p / m) CONFIDENCE^-depth(p)`, `m` the mean of `E_p` over these patches. At full resolution, and in the
-      second half of the steps at half of it, it becomes a copy of what the patch of the greatest weight has there:
+      `exp(-E_p / m) CONFIDENCE^-depth(p)`, `m` the mean of `E_p` over these patches. At full resolution, and after
+      three tenths of the steps at half of it, it becomes a copy of what the patch of the greatest weight has there:
       means are smooth, and find smooth sources.
 
     A patch consists of colours and of two texture features, mean absolute differences around each pixel.
@@ -80,7 +80,7 @@ class Descent(NamedTuple):
         finest = Stop(self.stop.tol, max(1, min(self.stop.max_iter, FINEST)), 1)
         for k in reversed(range(to, above)):
             level = self.levels[k] if oriented is None else in_all_orientations(self.levels[k], oriented)
-            copy_from = {0: 0, 1: self.stop.max_iter // 2}.get(k, self.stop.max_iter)
+            copy_from = {0: 0, 1: 3 * self.stop.max_iter // 10}.get(k, self.stop.max_iter)
             estimate = settle(level, estimate, self.size, self.seed + k, self.stop if k else finest, copy_from)
         return estimate
 
