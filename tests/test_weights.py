@@ -1,7 +1,10 @@
 """Files of weights: written whole, read only if they are what was written, of the network that is asked for."""
 
 import json
+import os
 import struct
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -100,3 +103,11 @@ def test_a_place_that_may_not_be_written(path, small, monkeypatch):
     with pytest.raises(ValueError, match="own.safetensors cannot be written .Read-only file system.; choose another"):
         small.save(path)
     assert path.read_bytes() == before and [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_no_folder_for_caches_is_needed():
+    """Nothing is downloaded, unpacked or compiled, so that a read-only home is as good as any."""
+    nowhere = dict.fromkeys(("HOME", "XDG_CACHE_HOME", "TMPDIR", "TORCH_HOME", "TORCHINDUCTOR_CACHE_DIR"), "/proc/none")
+    script = "import torch, tavtorch; print(tavtorch.separate(torch.randn(1, 1, 16000), 16000).shape[1])"
+    ran = subprocess.run([sys.executable, "-c", script], env=os.environ | nowhere, capture_output=True, text=True)
+    assert ran.stdout == "2\n", ran.stderr
