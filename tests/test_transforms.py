@@ -174,6 +174,7 @@ CASES = {  # of one tensor each, beside the weights that the tests of each op lo
     "vfc_force": (partial(contours.vfc_force, radius=3), picture),
     "evolve": (lambda field: contours.area(evolved(field).value), filtered_disk),
     "segment": (lambda image: contours.area(segmented(image).value), disk),
+    "chan_vese_force": (lambda image: contours.chan_vese_force(image, same(uneven) / 5), lambda: picture(h=12, w=12)),
     "spectrum": (lambda wave: torch.view_as_real(tavtorch.spectrum(wave)), wave),
     "waveform": (lambda wave: tavtorch.waveform(tavtorch.spectrum(wave).square(), wave.shape[-1]), wave),
     "sonogram": (tavtorch.sonogram, wave),
@@ -188,8 +189,8 @@ NO_DERIVATIVE = {  # what gives no tensor that depends smoothly on one, or is ma
     "hole_from_color", "fill", "noise_level", "sure_weight", "discrepancy_weight", "least_correlated", "sobolev",
     "gabor", "median", "peaks", "pairs", "unpack", "evidence", "fingerprint", "fingerprint_stream", "recognise",
     "recognise_stream", "setlist", "gathered", "distinct_frames", "nmf_split", "separate", "separate_blocks",
-    "separate_components", "separate_nmf", "gaussian_kernel", "disk_kernel", "motion_kernel", "assign", "iterate", "implicit",
-    "conjugate_gradient",
+    "separate_components", "separate_nmf", "gaussian_kernel", "disk_kernel", "motion_kernel", "assign", "iterate",
+    "implicit", "conjugate_gradient", "seeds", "track",
 }  # fmt: skip
 ROOMS = [tavtorch, restoration, patches, splitting, contours, separation, recognition]
 

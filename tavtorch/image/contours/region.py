@@ -31,9 +31,9 @@ def chan_vese_force(
         force = n S / √(1 + S²),        S = G * F,        F = (λ₂ |u - c₂|² - λ₁ |u - c₁|²) / |c₁ - c₂|²,
 
     `n` the outer normals. `F` is minus the gradient of the energy in units of the contrast: 1 on what is as inside, -1
-    on what is as outside. A Gaussian `G` along the contour makes it the gradient in a smoother norm, in which noise does
-    not tangle the contour; the root keeps a bright pixel from moving it further than one of the object. The means come from line
-    integrals along the contours, so that a step costs nothing that grows with the picture, and have their derivatives.
+    on what is as outside. A Gaussian `G` along the contour makes it the gradient in a smoother norm, in which noise
+    does not tangle the contour; the root keeps a bright pixel from moving it further than one of the object. The means
+    come from line integrals along the contours, a step of few operations, and have their derivatives.
 
     Many contours of one image have each its own inside and one outside together, what none of them encloses; where they
     cover more than `COVERED` of the image, or overlap that much, each has its own outside.
