@@ -30,7 +30,9 @@ class Stems(NamedTuple):
     sample_rate: int
     channels: int
     frames: int
-    """How many are to come, as far as is known."""
+    """How many are to come."""
+    counted: bool = True
+    """Whether that is a count; else it is an estimate, by which no room is asked for and a WAV is RF64 early."""
 
 
 def write_stem_files(
@@ -65,15 +67,20 @@ def _written(path: Path, folder: Path, blocks: Iterable[Tensor], stems: Stems, f
     _check_room(path, folder, stems, form)
     peak = 0.0
     with ExitStack() as opened:
-        files = {
-            name: opened.enter_context(
+        files = {}
+        for name in stems.wanted:
+            file = f"{name}{form.suffix}"
+            files[name] = opened.enter_context(
                 AudioWriter(
-                    folder / f"{name}{form.suffix}", stems.channels, stems.sample_rate,
-                    frames=stems.frames, subtype=form.subtype, tags=form.tags, name=path / f"{name}{form.suffix}",
+                    folder / file,
+                    stems.channels,
+                    stems.sample_rate,
+                    frames=stems.frames * (1 if stems.counted else 2),
+                    subtype=form.subtype,
+                    tags=form.tags,
+                    name=path / file,
                 )
             )
-            for name in stems.wanted
-        }  # fmt: skip
         for block in _told(path.name, blocks, stems):
             peak = max(peak, float(block.max()), -float(block.min()))
             if peak > 1 and form.louder:
@@ -86,9 +93,9 @@ def _written(path: Path, folder: Path, blocks: Iterable[Tensor], stems: Stems, f
 
 def _check_room(path: Path, folder: Path, stems: Stems, form: Form) -> None:
     """Raise a `ValueError` if the disk has less room than files of a known size need."""
-    needed = stems.frames * stems.channels * sample_bytes(form.subtype) * len(stems.wanted) * (form.suffix != ".flac")
+    needed = stems.frames * stems.channels * sample_bytes(form.subtype) * len(stems.wanted)
     free = shutil.disk_usage(folder).free
-    if needed > free:
+    if needed > free and stems.counted and form.suffix != ".flac":
         raise ValueError(
             f"{path}: {len(stems.wanted)} stems in {form.subtype} need {needed / 1e9:.3g} GB, and {free / 1e9:.3g} GB "
             "are free; make room, choose another folder with hydra.run.dir=PATH, or task.save.suffix=.flac."

@@ -163,9 +163,10 @@ def write_stems(
     """
     inputs = batch["inputs"]
     if isinstance(output, Tensor):
-        names, channels, frames = part_names(stems, output), output.shape[2], output.shape[3]
+        names, channels, frames, counted = part_names(stems, output), output.shape[2], output.shape[3], True
     else:
-        names, channels, frames = list(stems), inputs["blocks"].channels, inputs["blocks"].frames
+        source = inputs["blocks"]
+        names, channels, frames, counted = list(stems), source.channels, source.frames, source.counted
     wanted = names if only is None else only
     if not wanted or not set(wanted) <= set(names):
         raise ValueError(f"task.save.only: expected some of {', '.join(names)}, got {list(wanted)}.")
@@ -175,5 +176,5 @@ def write_stems(
     def blocks() -> Iterator[Tensor]:
         return (block[0] for block in ([output] if isinstance(output, Tensor) else output()))
 
-    write_stem_files(path, blocks, Stems(names, wanted, rate, channels, frames), form)
+    write_stem_files(path, blocks, Stems(names, wanted, rate, channels, frames, counted), form)
     return path

@@ -135,6 +135,16 @@ def test_a_disk_without_room_is_told_before_anything_is_done(tmp_path, monkeypat
     assert written(tmp_path / "song", torch.stack((song(), song())), suffix=".flac").keys() == {"a.flac", "b.flac"}
 
 
+def test_an_estimate_of_the_length_refuses_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(stem_files.shutil, "disk_usage", lambda place: SimpleNamespace(free=0))
+    monkeypatch.setattr("tavtorch.lab.data.sound_writer._RIFF_BYTES", 300)
+    form = planned_form(tmp_path / "song", 1, RATE)
+    for frames, kind in ((40, "RF64"), (20, "WAV")):  # 160 bytes may be twice as many
+        guess = Stems(("a",), ("a",), RATE, 1, frames, counted=False)
+        write_stem_files(tmp_path / "song", lambda: [torch.zeros(1, 1, 60)], guess, form)
+        assert sound_about(tmp_path / "song/a.wav").format == kind
+
+
 def test_a_fault_in_the_middle_leaves_nothing(tmp_path):
     def blocks():
         yield torch.zeros(2, 1, 9)
