@@ -17,7 +17,7 @@ import torch
 from skimage import data
 from skimage.io import imread
 
-from tavtorch import RidgeModel, Stop, ridge, rof
+from tavtorch import Stop, ridge, rof
 from tavtorch.image.restoration.ridge import WEIGHTS
 
 RATIOS = 0.5, 0.6, 0.7, 0.8, 0.88, 1.0, 1.15  # weights of rof over σ
@@ -32,14 +32,9 @@ def psnr(u, clean):
 
 
 def weights(checkpoint):
-    from tavtorch.lab.checkpoints import read
+    from tavtorch.lab.export import main
 
-    state = read(Path(checkpoint))
-    settings = {key: value for key, value in state["made_by"].items() if key != "_target_"}
-    model = RidgeModel(**settings)
-    model.load_state_dict({name.removeprefix("op."): value for name, value in state["state_dict"].items()})
-    model.save(WEIGHTS)
-    print(f"{WEIGHTS}: {WEIGHTS.stat().st_size} bytes, {sum(part.numel() for part in model.parameters())} weights")
+    main([str(WEIGHTS), checkpoint])
 
 
 def speed():
