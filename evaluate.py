@@ -10,6 +10,9 @@
                                               adds songs to the library runs/library.sqlite
     python evaluate.py task=recognise files=PATH
                                               the song of a clip, or the tracks of a long recording
+    ffmpeg -v error -i URL -f wav - | python evaluate.py task=listen
+                                              the tracks of a stream as they are heard; or of data.root=FILE of any
+                                              length, or data.root=microphone: runs/listen/tracks.csv and tracks.cue
     python evaluate.py task=separate          scores the network on generated songs
     python evaluate.py task=separate data=stems data.root=PATH data.test=1
                                               scores it on every song of a folder
@@ -46,6 +49,10 @@ CONFIGS = str(Path(__file__).resolve().parent / "configs")
 @hydra.main(version_base="1.3", config_path=CONFIGS, config_name="evaluate")
 @without_traceback
 def main(config: DictConfig) -> None:
+    if "run" not in config:  # but listens: configs/listen.yaml
+        from tavtorch.lab.listen import run
+
+        return run(config)
     ckpt = weights(config, Path(__file__).with_name("train.py"))
     if config.run == "predict" and "settings" in config.data:
         config.callbacks.write.settings = settings_of(config, ckpt)

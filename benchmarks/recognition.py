@@ -185,13 +185,13 @@ def at_random(waves, kind, seconds, count, generator):
     return torch.stack(clips), songs, np.array(factors), np.array(starts)
 
 
-def random_changes(data, seed, count, seconds=10):
+def random_changes(data, seed, count, seconds=10, kinds=("speed", "tempo", "pitch", None)):
     """Clips at random speed, tempo or pitch: what is accepted, what of unknown songs, how near the change is, cost."""
     library, names, inside, outside, speech = data[None]
     print(f"\n{seconds} s, {count} clips at random changes from -20 to +25 %, as many of unknown songs")
     print("kind, noise: recall@1, right and accepted, unknown accepted in %; change within 0.5 % of those accepted,")
     print("place within 0.5 s, median error of the change in %; CPU s a clip, known and unknown")
-    for kind in ("speed", "tempo", "pitch", None):
+    for kind in kinds:
         generator = torch.Generator().manual_seed(seed)
         if kind:
             clips, songs, factors, starts = at_random(inside, kind, seconds, count, generator)
@@ -212,7 +212,7 @@ def random_changes(data, seed, count, seconds=10):
             false = np.mean([bool(m) and m[0].accepted for m in other])
             told = np.array([getattr(found[i], kind or "speed") for i in np.flatnonzero(sure)])
             error = np.abs(told / factors[sure] - 1)
-            place = np.abs(np.array([found[i].offset for i in np.flatnonzero(sure)]) - starts[sure])
+            place = np.abs(np.array([found[i].offset for i in np.flatnonzero(sure)]) - np.array(starts)[sure])
             print(
                 f"{kind or 'unchanged':10}{noise:7}{100 * right.mean():6.1f}{100 * sure.mean():6.1f}{100 * false:6.1f};"
                 f"{100 * np.mean(error < 0.005):6.1f}{100 * np.mean(place < 0.5):6.1f}{100 * np.median(error):6.2f};"

@@ -97,6 +97,7 @@ from tavtorch.audio.separation import (
 from tavtorch.audio.recognition import (
     Landmarks as Landmarks,
     Library as Library,
+    Listener as Listener,
     fingerprint as fingerprint,
     pairs as pairs,
     peaks as peaks,

@@ -66,7 +66,9 @@ PUBLIC = {  # how the design promises that each is called: a signature that take
         "peaks(sonogram)",
         "pairs(peaks, neighbours=5)",
         "fingerprint(wave, sample_rate)",
+        "recognise(wave, rate, library=library, changed=True)",
         "Library(url)",
+        "Listener(library)",
     ],
 }
 

@@ -64,7 +64,15 @@ def words(script: str, typed: Sequence[str]) -> list[str]:
             found.append(f"{key}={_text(value, several)}")
         else:
             found.append(word)
+    if script == "evaluate" and "task=listen" in found:  # a root of its own, with `files=` for its one stream
+        return ["--config-name=listen", *(word for word in found if word != "task=listen"), *_stream(files)]
     return found + (_of_files(script, files, found) if files else [])
+
+
+def _stream(files: Sequence[str]) -> list[str]:
+    if len(files) > 1:
+        raise ValueError(f"files: expected one recording to listen to, got {', '.join(files)}.")
+    return [f"data.root={quoted(one)}" for one in files]
 
 
 def paths(value: str) -> list[str]:

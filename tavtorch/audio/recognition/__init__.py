@@ -2,7 +2,8 @@
 
 `constellation` finds the peaks of a sonogram and hashes pairs of them, `landmarks` for recordings of any length.
 `library` stores songs in a database (`address`, `tables`, `store`, `packing`), keeps them sorted in memory (`index`),
-and recognises clips (`search`, `match`). `setlist` finds the songs of long recordings.
+and recognises clips (`search`, `changes`, `answers`, `match`). `setlist` finds the songs of long recordings, `listener`
+those of a stream that does not end; both put windows together to `tracks`, and `calibration` tells how sure these are.
 """
 
 from tavtorch.audio.recognition.constellation import Hashes as Hashes
@@ -17,9 +18,12 @@ from tavtorch.audio.recognition.landmarks import evidence as evidence
 from tavtorch.audio.recognition.landmarks import fingerprint as fingerprint
 from tavtorch.audio.recognition.landmarks import fingerprint_stream as fingerprint_stream
 from tavtorch.audio.recognition.library import Library as Library
+from tavtorch.audio.recognition.listener import Listener as Listener
 from tavtorch.audio.recognition.match import Match as Match
 from tavtorch.audio.recognition.match import gathered as gathered
-from tavtorch.audio.recognition.setlist import Track as Track
 from tavtorch.audio.recognition.setlist import recognise as recognise
 from tavtorch.audio.recognition.setlist import recognise_stream as recognise_stream
 from tavtorch.audio.recognition.setlist import setlist as setlist
+from tavtorch.audio.recognition.tracks import Heard as Heard
+from tavtorch.audio.recognition.tracks import Track as Track
+from tavtorch.audio.recognition.tracks import Tracker as Tracker

@@ -1,6 +1,7 @@
 """The search structure: hashes and peaks of many songs on one device, where clips are looked up and verified."""
 
 from collections.abc import Iterable
+from copy import copy
 from typing import NamedTuple
 
 import torch
@@ -90,6 +91,15 @@ class Index:
         self._peaks = [table[:, of_others(table[0])] for table in self._peaks]
         del self.ids[i], self._begins[i]
         self.begin = torch.tensor(self._begins, dtype=torch.int64, device=self.device)
+
+    def without(self, songs: Iterable[int]) -> "Index":
+        """An index without some songs; this one stays as it is."""
+        other = copy(self)
+        other.ids, other._begins = [*self.ids], [*self._begins]
+        other._runs, other._peaks = [*self._runs], [*self._peaks]
+        for song in songs:
+            other.discard(song)
+        return other
 
     def begins(self) -> dict[int, int]:
         """First frame of each song, by its id."""

@@ -1,6 +1,9 @@
 """The library of known songs: a database, and the search structure that recognises clips of them."""
 
+import json
 from collections.abc import Iterator, Sequence
+from copy import copy
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -16,6 +19,7 @@ from tavtorch.audio.recognition.packing import digest, pack_peaks
 from tavtorch.audio.recognition.search import CANDIDATES, select
 
 if TYPE_CHECKING:
+    from tavtorch.audio.recognition.calibration import Calibration
     from tavtorch.audio.recognition.tables import Song
 
 _CLIPS = 32
@@ -227,6 +231,53 @@ class Library:
                 found = asked.by_offset(clips, (1.0, *pitches), changed=changed and bool(pitches))
             answers += (best_per_song(matches, top) for matches in found)
         return answers
+
+    @property
+    def calibration(self) -> "Calibration | None":
+        """What `calibrate` measured, by this or another process; None if it was not called."""
+        from tavtorch.audio.recognition.calibration import Calibration
+
+        kept = self._store.note("calibration")
+        return Calibration(**json.loads(kept)) if kept else None
+
+    def calibrate(
+        self,
+        unknown: Sequence[tuple[Tensor, int]] = (),
+        *,
+        seconds: float = 600.0,
+        window: float = 6.0,
+        hop: float = 2.0,
+        generator: torch.Generator | None = None,
+    ) -> "Calibration":
+        """Measure how often a `Listener` hears songs that are not there, and keep it with the library.
+
+        It listens to songs of the library, made of their stored peaks, without these in it, and to noise. Call it again
+        when the library has grown a lot.
+
+        Args:
+            unknown: recordings `(c, t)` that hold no song of the library, each with its rate in Hz, such as speech or
+                other music; they are listened to as well.
+            seconds: how long it listens to left-out songs; more measures the rare alarms better.
+            window, hop: of the `Listener`.
+            generator: for the choice of songs, and noise.
+        """
+        from tavtorch.audio.recognition.calibration import measured
+
+        self.refresh()
+        if len(self._names) < 4:
+            raise ValueError(
+                f"library: expected 4 songs or more to leave some out, {self.place} has {len(self._names)}."
+            )
+        if not 0 < hop <= window <= seconds:
+            raise ValueError(f"seconds: expected 0 < hop <= window <= seconds, got {hop}, {window} and {seconds}.")
+        order = torch.randperm(len(self._names), generator=generator).tolist()
+        drawn = [list(self._names)[i] for i in order[: min(len(order) // 4, ceil(seconds / 30))]]
+        songs = [(peaks, frames) for _, peaks, frames in self._store.peaks(drawn)]
+        other = copy(self)
+        other._index = self._index.without(drawn)
+        found = measured(other, songs, unknown, seconds=seconds, window=window, hop=hop, generator=generator)
+        self._store.keep("calibration", json.dumps(found._asdict()))
+        return found
 
     def offsets(self, landmarks: Landmarks, name: str, *, neighbours: int = 10, tolerance: int = 1) -> list[Tensor]:
         """The offset in seconds of every vote of each clip for one song; for the right song most of them agree."""

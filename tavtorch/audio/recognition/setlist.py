@@ -1,8 +1,8 @@
 """Recognition in long recordings: the songs of a radio hour or a DJ set, with their times."""
 
-from collections.abc import Callable, Iterator, Sequence
-from math import log, sqrt
-from typing import Literal, NamedTuple
+from collections.abc import Callable
+from math import log
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -11,42 +11,7 @@ from torch import Tensor
 from tavtorch.audio.recognition.landmarks import fingerprint
 from tavtorch.audio.recognition.library import Library
 from tavtorch.audio.recognition.match import Match
-
-_WINDOWS = 16
-"""Windows that are read and looked up at once."""
-
-_AGREE = 0.5
-"""Seconds within which windows of one track agree on where the song begins."""
-
-_RARER = log(3)
-"""A false score is about three times as rare for each 1 that it is higher: measured on two hours of unknown songs."""
-
-
-class Track(NamedTuple):
-    """A song in a long recording; `start` and `stop` are seconds of that recording."""
-
-    name: str
-    start: float
-    stop: float
-    offset: float
-    """Seconds into the song at `start`."""
-    score: float
-    """Of its windows together, see `setlist`."""
-
-
-class _Window(NamedTuple):
-    number: int
-    time: float
-    """Seconds of the recording at which it starts."""
-    match: Match
-    start: float
-    """Seconds of the recording from which on the song is heard, within the window."""
-    stop: float
-
-    def continues(self, other: "_Window") -> bool:
-        """Whether it may be of the same track as an earlier window: at most one window lies between them."""
-        shift = self.match.offset - other.match.offset - (self.time - other.time) * other.match.rate
-        return self.match.name == other.match.name and self.number - other.number <= 2 and abs(shift) < _AGREE
+from tavtorch.audio.recognition.tracks import RARER, WINDOWS, Heard, Track, Tracker, looked_up
 
 
 def setlist(
@@ -86,56 +51,17 @@ def setlist(
         raise ValueError(f"hop: expected more than 0 and at most window = {window} s, got {hop}.")
     frames = min(round(window * sample_rate), length)
     starts = [*range(0, length - frames, round(hop * sample_rate)), length - frames]
-    tracks: list[Track] = []
-    for run in _runs(_windows(library, read, starts, frames, sample_rate, threshold, changed)):
-        score = _score(run, window)
-        if score >= threshold + log(len(starts)) / _RARER:
-            first, stop = run[0], max(each.stop for each in run)
-            offset = first.match.offset + (first.start - first.time) * first.match.rate
-            tracks.append(Track(first.match.name, first.start, stop, offset, score))
-    return tracks
-
-
-def _windows(
-    library: Library,
-    read: Callable[[int, int], Tensor],
-    starts: Sequence[int],
-    frames: int,
-    sample_rate: int,
-    threshold: float,
-    changed: bool,
-) -> Iterator[_Window]:
-    """Every window of `frames` samples that has a match, accepted or not."""
-    for i in range(0, len(starts), _WINDOWS):
-        some = starts[i : i + _WINDOWS]
-        marks = fingerprint(torch.stack([read(start, frames) for start in some]), sample_rate, library.recipe)
-        answers = library.recognise(marks, threshold=threshold, changed=changed)
-        for k, (begin, stop) in library.spans(marks, answers).items():
-            time = some[k] / sample_rate
-            yield _Window(i + k, time, answers[k][0], time + begin, time + stop)
-
-
-def _runs(windows: Iterator[_Window]) -> list[list[_Window]]:
-    """Windows that continue one another, by the time of their first."""
-    runs: list[list[_Window]] = []
-    recent: list[list[_Window]] = []
-    for each in windows:
-        recent = [run for run in recent if each.number - run[-1].number <= 2]
-        for run in recent:
-            if each.continues(run[-1]):
-                run.append(each)
-                break
-        else:
-            runs.append([each])
-            recent.append(runs[-1])
-    return runs
-
-
-def _score(run: Sequence[_Window], window: float) -> float:
-    """The z-score of windows that overlap: the sum of theirs over its standard deviation."""
-    times = torch.tensor([each.time for each in run])
-    shared = (1 - (times[:, None] - times).abs() / window).clamp(min=0)
-    return sum(each.match.score for each in run) / sqrt(float(shared.sum()))
+    tracker = Tracker(window, threshold + log(len(starts)) / RARER)
+    told: list[Heard] = []
+    for i in range(0, len(starts), WINDOWS):
+        some = starts[i : i + WINDOWS]
+        waves, times = torch.stack([read(start, frames) for start in some]), [start / sample_rate for start in some]
+        numbers = range(i, i + len(some))
+        windows = looked_up(library, waves, times, numbers, sample_rate, threshold=threshold, changed=changed)
+        for number, time, heard in zip(numbers, times, windows, strict=True):
+            told += tracker.add(number, time, heard)
+    told += tracker.finish()
+    return sorted((one.track for one in told if one.kind == "end" and one.track), key=lambda track: track.start)
 
 
 def recognise(

@@ -137,6 +137,17 @@ class Store:
         near = difflib.get_close_matches(name, self.names().values(), 1)
         return KeyError(f"name: no song is called {name!r}" + (f"; the nearest name is {near[0]!r}." if near else "."))
 
+    def note(self, name: str) -> str | None:
+        """What was kept under a name with `keep`."""
+        with self._errors(), self.engine.connect() as connection:
+            return connection.scalar(select(about.c.value).where(about.c.name == name))
+
+    def keep(self, name: str, value: str) -> None:
+        """Keep a text with the library, in place of an earlier one of this name."""
+        with self._errors(), self.engine.begin() as connection:
+            connection.execute(delete(about).where(about.c.name == name))
+            connection.execute(insert(about).values(name=name, value=value))
+
     def _stored_recipe(self, recipe: Recipe | None) -> Recipe:
         """The recipe of the library; `recipe`, or the default one, becomes that of a new library."""
         with self.engine.connect() as connection:

@@ -15,7 +15,7 @@ from tavtorch.audio.recognition.constellation import Peaks, pairs, unpack
 from tavtorch.audio.recognition.landmarks import Landmarks, Recipe, fingerprint
 from tavtorch.audio.recognition.library import Library
 from tavtorch.audio.recognition.match import Match
-from tavtorch.audio.recognition.setlist import Track
+from tavtorch.audio.recognition.tracks import Track
 from tavtorch.audio.sonogram import sonogram
 from tavtorch.lab.data.batches import Batch
 from tavtorch.lab.data.files import whole
@@ -141,7 +141,14 @@ def _line_of(answer: Match | Track) -> str:
     if isinstance(answer, Track):
         return f"{clock(answer.start)} to {clock(answer.stop)}: {answer.name}, score {answer.score:.1f}"
     sure = "" if answer.accepted else ", but not surely"
-    return f"{answer.name} from {clock(answer.offset)} on{sure}, score {answer.score:.1f}"
+    return f"{answer.name} from {clock(answer.offset)} on{change_of(answer)}{sure}, score {answer.score:.1f}"
+
+
+def change_of(match: Match) -> str:
+    """How the clip is changed, in words that go on a line; nothing where it is not."""
+    factors = {"speed": match.speed, "tempo": match.tempo, "pitch": match.pitch}
+    told = [f", at {factor:.3f} times the {kind}" for kind, factor in factors.items() if factor != 1]
+    return "".join(told)
 
 
 def clock(seconds: float) -> str:

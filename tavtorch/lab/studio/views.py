@@ -13,11 +13,11 @@ from omegaconf import DictConfig
 from PIL import Image
 from torch import Tensor
 
-from tavtorch.audio.recognition.setlist import Track
+from tavtorch.audio.recognition.tracks import Track
 from tavtorch.audio.sonogram import sonogram
 from tavtorch.image.contours.polygons import area
 from tavtorch.lab.kinds import copies, forces, splits
-from tavtorch.lab.kinds.music import clock
+from tavtorch.lab.kinds.music import change_of, clock
 from tavtorch.lab.kinds.pictures import marked
 from tavtorch.lab.kinds.solutions import solutions_in, value_of
 from tavtorch.lab.kinds.stems import part_names
@@ -145,7 +145,7 @@ def _answers(view: View, config: DictConfig, output: Any, batch: Any) -> None:
     rows = [
         [one.name, f"{clock(one.start)} to {clock(one.stop)}", "", f"{one.score:.1f}"]
         if isinstance(one, Track)
-        else [one.name, clock(one.offset), str(one.votes), f"{one.score:.1f}"]
+        else [one.name, clock(one.offset) + change_of(one), str(one.votes), f"{one.score:.1f}"]
         for one in output[0]
         if isinstance(one, Track) or one.accepted
     ]

@@ -5,7 +5,7 @@ import torch
 
 from tavtorch import Library, fingerprint, recognise
 from tavtorch.audio.recognition import Match, Track
-from tavtorch.lab.kinds.music import clock, recognised, recognition, write_answers
+from tavtorch.lab.kinds.music import change_of, clock, recognised, recognition, write_answers
 
 
 def test_why_a_song_was_recognised():
@@ -41,13 +41,16 @@ def test_times_as_on_a_clock(seconds, text):
     assert clock(seconds) == text
 
 
+MATCH, TRACK = "name,offset,votes,score,accepted,speed,tempo,pitch", "name,start,stop,offset,score,rate"
+
+
 @pytest.mark.parametrize(
     ("answers", "seconds", "lines"),
     [
-        ([Match("a, b", 1.5, 9, 7.0, True)], 5, ["name,offset,votes,score,accepted", '"a, b",1.5,9,7.0,True']),
-        ([Track("é", 0.0, 20.0, 1.5, 9.0)], 20, ["name,start,stop,offset,score", "é,0.0,20.0,1.5,9.0"]),
-        ([], 5, ["name,offset,votes,score,accepted"]),
-        ([], 20, ["name,start,stop,offset,score"]),
+        ([Match("a, b", 1.5, 9, 7.0, True)], 5, [MATCH, '"a, b",1.5,9,7.0,True,1.0,1.0,1.0']),
+        ([Track("é", 0.0, 20.0, 1.5, 9.0)], 20, [TRACK, "é,0.0,20.0,1.5,9.0,1.0"]),
+        ([], 5, [MATCH]),
+        ([], 20, [TRACK]),
     ],
 )
 def test_answers_have_a_header_also_where_there_is_none(tmp_path, answers, seconds, lines):
@@ -55,3 +58,9 @@ def test_answers_have_a_header_also_where_there_is_none(tmp_path, answers, secon
         batch = {"name": ["clip"], "inputs": inputs | {"sample_rate": 8000}}
         path = write_answers(tmp_path / "a.b", [answers], batch)
         assert path == tmp_path / "a.b.csv" and path.read_text(encoding="utf-8").splitlines() == lines
+
+
+def test_a_change_in_words():
+    match = Match("a", 1.5, 9, 7.0, True)
+    assert change_of(match) == "" and change_of(match._replace(speed=1.08)) == ", at 1.080 times the speed"
+    assert change_of(match._replace(tempo=0.9, pitch=1.1)) == ", at 0.900 times the tempo, at 1.100 times the pitch"
