@@ -283,9 +283,22 @@ def cuda_seconds(run, repeats):
     return (time.perf_counter() - start) / repeats
 
 
+def ramps(size=128, sigma=0.05):
+    """Ramps with edges between them: total variation, Huber's function, and total generalised variation."""
+    y, x = torch.meshgrid(torch.linspace(0, 1, size), torch.linspace(0, 1, size), indexing="ij")
+    clean = x + 0.5 * (y > 0.5) * (1 - y) + ((x - 0.5) ** 2 + (y - 0.4) ** 2 < 0.04) * y
+    f = noisy(clean[None, None], sigma)
+    for name, options in {"rof": {}, "rof, huber=0.01": {"huber": 0.01}, "rof, order=2": {"order": 2}}.items():
+        found = [rof(f, weight, **options) for weight in (0.03, 0.05, 0.07, 0.1)]
+        psnr, best = max((-10 * (one.value - clean).square().mean().log10().item(), i) for i, one in enumerate(found))
+        print(f"ramps {size}², {name}: {psnr:.1f} dB, {found[best].iterations.item()} steps")
+
+
 def main():
     print(f"{torch.get_num_threads()} threads, {DEVICE}")
     solve.COMPILE_AFTER = 0  # what a long run gets from its second image on
+    if sys.argv[1:] == ["ramps"]:
+        return ramps()
     if len(sys.argv) > 1:
         for name in ("set12", "bsd68"):
             scores(Path(sys.argv[1]) / name)

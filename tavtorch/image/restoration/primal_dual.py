@@ -182,13 +182,17 @@ def adjoint(g: Tensor, z: Tensor, problem: Problem, stop: Stop) -> Tensor:
 
     Imposed pixels do not move: there `w = 0`, and what they receive is what the optimality condition lacks.
     """
-    w, q = _solve_linearised(Linearised(g, torch.zeros_like(g), *_normals(z, problem), problem), stop)
+    w, q = _solve_linearised(
+        Linearised(g, torch.zeros_like(g), *normals(z, problem.radius, problem.coupling, problem.huber), problem), stop
+    )
     return torch.where(problem.trust.isinf(), g + problem.divergence(q), w)
 
 
 def tangent(t: Tensor, z: Tensor, problem: Problem, stop: Stop) -> Tensor:
     """Push `t` forward through the minimiser: `M t`. Imposed pixels move by what is imposed."""
-    return _solve_linearised(Linearised(t, t, *_normals(z, problem), problem), stop)[0]
+    return _solve_linearised(
+        Linearised(t, t, *normals(z, problem.radius, problem.coupling, problem.huber), problem), stop
+    )[0]
 
 
 class Linearised(NamedTuple):
@@ -212,11 +216,11 @@ class Linearised(NamedTuple):
     problem: Problem
 
 
-def _normals(z: Tensor, problem: Problem) -> tuple[Tensor, Tensor]:
-    """`normal` and `stretch` of a `Linearised`."""
-    size = length(z, problem.coupling)
-    active = size > problem.radius + problem.huber
-    stretch = torch.where(active, size / problem.radius - 1, problem.huber / problem.radius)
+def normals(z: Tensor, radius: Tensor, coupling: Coupling, huber: float | Tensor = 0.0) -> tuple[Tensor, Tensor]:
+    """`normal` and `stretch` of a `Linearised`, with λ the radius and α `huber`."""
+    size = length(z, coupling)
+    active = size > radius + huber
+    stretch = torch.where(active, size / radius - 1, huber / radius)
     return torch.where(active, z / size, 0), stretch
 
 

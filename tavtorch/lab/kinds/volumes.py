@@ -41,7 +41,7 @@ def middle(output: Tensor | Solution, batch: Batch, *, op: Callable[..., Any] | 
     }
     d, h = volumes["truth"].shape[2:4]
     frame = {name: volume[:, :, d // 2] for name, volume in volumes.items()}
-    panels = restored(frame["result"], {"inputs": {"image": frame["input"]}, "truth": frame["truth"]})
+    panels = restored(frame["result"], Batch(errors={}, inputs={"image": frame["input"]}, truth=frame["truth"]))
     rows = {name: volume[0, :, :, h // 2].repeat_interleave(4, 1) for name, volume in volumes.items()}
     captions = {name: f"{name}: the middle row in every picture, from the first above to the last" for name in rows}
     return [
