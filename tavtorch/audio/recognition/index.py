@@ -1,6 +1,6 @@
 """The search structure: hashes and peaks of many songs on one device, where clips are looked up and verified."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from copy import copy
 from typing import NamedTuple
 
@@ -91,6 +91,24 @@ class Index:
         self._peaks = [table[:, of_others(table[0])] for table in self._peaks]
         del self.ids[i], self._begins[i]
         self.begin = torch.tensor(self._begins, dtype=torch.int64, device=self.device)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All that it holds, by name; see `of`."""
+        found = {"ids": torch.tensor(self.ids), "begins": torch.tensor(self._begins), "end": torch.tensor(self.end)}
+        for i, (hashes, frame) in enumerate(self._runs):
+            found |= {f"hash {i}": hashes, f"frame {i}": frame}
+        return found | {"peaks": torch.cat(self._peaks, 1)}
+
+    @classmethod
+    def of(cls, recipe: Recipe, device: torch.device | str, tensors: Mapping[str, Tensor]) -> "Index":
+        """The index that `tensors` were taken of; a KeyError if one is missing."""
+        index = cls(recipe, device)
+        index.ids, index._begins = tensors["ids"].tolist(), tensors["begins"].tolist()
+        index.end, index._peaks = int(tensors["end"]), [tensors["peaks"].to(device)]
+        for i in range((len(tensors) - 4) // 2):
+            index._runs.append((tensors[f"hash {i}"].to(device), tensors[f"frame {i}"].to(device)))
+        index.begin = torch.tensor(index._begins, dtype=torch.int64, device=device)
+        return index
 
     def without(self, songs: Iterable[int]) -> "Index":
         """An index without some songs; this one stays as it is."""

@@ -37,8 +37,13 @@ class Store:
     @property
     def place(self) -> str:
         """The absolute path of a file, or the address of a server without its password."""
+        return str(self.file) if self.file else self.name
+
+    @property
+    def file(self) -> Path | None:
+        """The absolute path of a library that is a file."""
         file = self.engine.url.database if self.engine.dialect.name == "sqlite" else None
-        return str(Path(file).resolve()) if file and file != ":memory:" else self.name
+        return Path(file).resolve() if file and file != ":memory:" else None
 
     def version(self) -> tuple[int, int]:
         """Number of songs and largest id: one of them changes with every change of names or peaks by any process."""
