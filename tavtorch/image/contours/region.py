@@ -28,12 +28,13 @@ def chan_vese_force(
 
         min_C  λ₁ ∫_in |u - c₁|² + λ₂ ∫_out |u - c₂|²,        c₁, c₂ the mean colours inside and outside
 
-        force = n S / √(1 + S²),        S = G * F,        F = (λ₂ |u - c₂|² - λ₁ |u - c₁|²) / |c₁ - c₂|²,
+        force = n S / √(1 + S²),        S = G * F,        F = (λ₂ |u - c₂|² - λ₁ |u - c₁|²) / max(|c₁ - c₂|², σ²),
 
-    `n` the outer normals. `F` is minus the gradient of the energy in units of the contrast: 1 on what is as inside, -1
-    on what is as outside. A Gaussian `G` along the contour makes it the gradient in a smoother norm, in which noise
-    does not tangle the contour; the root keeps a bright pixel from moving it further than one of the object. The means
-    come from line integrals along the contours, a step of few operations, and have their derivatives.
+    `n` the outer normals, `σ²` the variance of the picture. `F` is minus the gradient of the energy in units of the
+    contrast: 1 on what is as inside, -1 on what is as outside. A Gaussian `G` along the contour makes it the gradient
+    in a smoother norm, in which noise does not tangle the contour; the root keeps a bright pixel from moving it further
+    than one of the object. The means come from line integrals along the contours, a step of few operations, and have
+    their derivatives.
 
     Many contours of one image have each its own inside and one outside together, what none of them encloses; where they
     cover more than `COVERED` of the image, or overlap that much, each has its own outside.
@@ -83,7 +84,8 @@ def chan_vese_force(
     colour = sample(u, contours.reshape(b, m * n, 2)).reshape(b, m, n, -1)
     to_in, to_out = ((colour - mean[:, :, None]).square().sum(-1) for mean in (mean_in, mean_out))
     contrast = (mean_in - mean_out).square().sum(-1)[..., None]
-    ratio = (outside * to_out - inside * to_in) / torch.where(contrast > 0, contrast, torch.inf)
+    scale = torch.maximum(contrast, u.square().mean((1, 2, 3))[:, None, None] * u.shape[1])
+    ratio = (outside * to_out - inside * to_in) / torch.where(scale > 0, scale, torch.inf)
     frequency = torch.arange(n // 2 + 1, dtype=ratio.dtype, device=ratio.device) * (2 * math.pi / n)
     ratio = torch.fft.irfft(torch.fft.rfft(ratio) * torch.exp(-0.5 * (smoothing * frequency).square()), n)
     outwards = normals(contours.flatten(0, 1)).reshape(contours.shape)

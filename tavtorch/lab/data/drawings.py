@@ -42,3 +42,9 @@ def scene(generator: Generator, *, shapes: Callable[..., Scene]) -> dict[str, An
     """Objects to segment and contours to start from; `shapes` is a function of `synthetic.shapes`."""
     image, truth, points = shapes(1, generator=generator)
     return {"inputs": {"image": image, "points": points}, "truth": truth}
+
+
+def film(generator: Generator, *, shapes: Callable[..., Scene]) -> dict[str, Any]:
+    """As `scene`, of a function whose pictures are films."""
+    frames, truth, points = shapes(1, generator=generator)
+    return {"inputs": {"frames": frames, "points": points}, "truth": truth}

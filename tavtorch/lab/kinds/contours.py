@@ -45,6 +45,21 @@ def segmentation(output: Solution, batch: Batch) -> dict[str, Tensor]:
     return columns
 
 
+def followed(output: Solution, batch: Batch) -> dict[str, Tensor]:
+    """How well contours follow their objects through films `(b, c, t, h, w)`, whose masks are `(b, t, h, w)`.
+
+    - `iou`: intersection over union, the mean and the least over the frames;
+    - `iterations`, `converged`: means over the frames.
+    """
+    size = (*batch["truth"].shape[-2:],)
+    masks = fill(output.value.flatten(0, 1), size).unflatten(0, output.value.shape[:2])
+    scores = iou(masks.flatten(0, 1), batch["truth"].flatten(0, 1)[:, None]).unflatten(0, masks.shape[:2])
+    columns = {"result/iou": scores.mean(1), "result/least iou": scores.amin(1)}
+    for field in ("iterations", "converged"):
+        columns[f"result/{field}"] = getattr(output, field).float().flatten(1).mean(1)
+    return columns
+
+
 def iou(mask: Bool[Tensor, "b m h w"], truth: Bool[Tensor, "b m h w"]) -> Float[Tensor, "b"]:
     """Intersection over union of masks, from 0 to 1: the mean over the objects `m` of an image; 1 if both are empty.
 
@@ -93,12 +108,27 @@ def contours(output: Solution, batch: Batch, *, op: Callable[..., Solution]) -> 
     ]
 
 
-def animation(image: Float[Tensor, "c h w"], history: Sequence[Tensor], *, milliseconds: int = 80) -> str:
-    """Contours over the image, one frame for each of at most 40 iterates, as the data URL of an animation."""
+def film(output: Solution, batch: Batch, *, op: Callable[..., Solution] | None = None) -> list[Panel]:
+    """The contours of a film over its frames, and where the object went."""
+    frames, contours = batch["inputs"]["frames"][0], output.value[0]
+    figure, axes = image_figure(frames[:, -1])
+    for points in contours:
+        _draw(axes, points, color="white", linewidth=0.6)
+    _draw(axes, contours[-1], **_END)
+    return [
+        Panel("the film, with the contours", animation(list(frames.unbind(1)), list(contours), milliseconds=160)),
+        Panel("the last frame, and the contours of all", plot(figure)),
+    ]
+
+
+def animation(
+    image: Float[Tensor, "c h w"] | Sequence[Tensor], history: Sequence[Tensor], *, milliseconds: int = 80
+) -> str:
+    """Contours over the image, or each over its own, at most 40 of them, as the data URL of an animation."""
     chosen = np.unique(np.linspace(0, len(history) - 1, min(_FRAMES, len(history))).round().astype(int))
     frames = []
     for i in chosen:
-        figure, axes = image_figure(image)
+        figure, axes = image_figure(image if isinstance(image, Tensor) else image[i])
         _draw(axes, history[i], **_END)
         file = io.BytesIO()
         figure.savefig(file, format="png", dpi=70)

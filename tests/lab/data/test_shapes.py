@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tavtorch import fill
-from tavtorch.lab.data.synthetic.shapes import bays, crowds, disks, stars
+from tavtorch.lab.data.synthetic.shapes import apples, bays, crowds, disks, runners, stars
 
 MAKERS = [disks, stars, bays, crowds]
 
@@ -36,6 +36,26 @@ def test_objects_are_bright_and_whole_and_start_inside_of_the_picture(make):
 def test_noise_is_as_strong_as_asked():
     clean, noisy = (disks(2, 128, noise=noise, generator=seeded()) for noise in (0.0, 0.3))
     assert (noisy.image - clean.image).std().item() == pytest.approx(0.3, rel=0.05)
+
+
+def test_a_fruit_is_told_by_its_brightness_and_not_by_its_border():
+    scene = apples(4, 128, generator=seeded())
+    found, slope = scene.truth, scene.image.diff(dim=-1)[..., :-1, :].abs()
+    assert 0.28 < scene.image[found].mean() - scene.image[~found].mean() < 0.36
+    border = found[..., :-1, 1:] != found[..., :-1, :-1]
+    assert slope[border].mean() < 1.5 * slope[~border].mean()
+    assert scene.points.shape == (4, 1, 120, 2) and (fill(scene.points, (128, 128)) | ~found).all()
+    assert torch.equal(apples(4, 128, generator=seeded()).image, scene.image)
+
+
+def test_a_cell_runs_by_its_radius():
+    scene = runners(2, 96, frames=7, generator=seeded())
+    assert scene.image.shape == (2, 1, 7, 96, 96) and scene.truth.shape == (2, 7, 96, 96)
+    y, x = torch.meshgrid(*(2 * [torch.arange(96.0)]), indexing="ij")
+    size = scene.truth.sum((2, 3))
+    middle = torch.stack([(scene.truth * axis).sum((2, 3)) / size for axis in (x, y)], -1)
+    assert (middle.diff(dim=1).norm(dim=-1) - 8).abs().max() < 0.5 and (size / (torch.pi * 64) - 1).abs().max() < 0.05
+    assert (fill(scene.points, (96, 96))[:, 0] | ~scene.truth[:, 0]).all()
 
 
 def test_a_crowd_touches_without_overlap_in_uneven_light():

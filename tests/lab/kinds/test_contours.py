@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from tavtorch import Solution, Stop, circle, fill, segment
-from tavtorch.lab.kinds.contours import animation, contours, hausdorff, iou, segmentation
+from tavtorch.lab.kinds.contours import animation, contours, film, followed, hausdorff, iou, segmentation
 
 # score
 
@@ -44,7 +44,31 @@ def test_contours_without_a_truth_still_say_how_they_went():
     assert segmentation(Solution(points, one, one, one > 0), batch).keys() == {"result/iterations", "result/converged"}
 
 
+def films():
+    """Two frames of two films: the contours are those of the truth but for the last frame of the second."""
+    points = circle(torch.tensor([[[10.0, 10.0], [14.0, 10.0]], [[10.0, 12.0], [20.0, 20.0]]]), 5.0, 40)
+    truth = fill(points, (32, 32))
+    points = points.clone()
+    points[1, 1] -= 9
+    one = torch.ones(2, 2)
+    batch = {"inputs": {"frames": torch.rand(2, 1, 2, 32, 32), "points": points[:, 0]}, "truth": truth}
+    return Solution(points, 4 * one, one, one > 0), batch
+
+
+def test_films_are_scored_frame_by_frame():
+    scores = followed(*films())
+    assert scores["result/iou"][0] == 1 and scores["result/least iou"][0] == 1
+    assert scores["result/iou"][1] == (1 + scores["result/least iou"][1]) / 2 and scores["result/least iou"][1] < 0.2
+    assert scores["result/iterations"].tolist() == [4, 4] and scores["result/converged"].tolist() == [1, 1]
+
+
 # panels
+
+
+def test_a_film_is_shown_with_its_contours():
+    moving, still = film(*films())
+    shown = Image.open(io.BytesIO(base64.b64decode(moving.picture.removeprefix("data:image/webp;base64,"))))
+    assert shown.n_frames == 2 and still.picture.startswith("data:image/webp")
 
 
 def scene():

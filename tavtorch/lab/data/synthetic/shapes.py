@@ -107,6 +107,62 @@ def crowds(
     return Scene(image + noise * dice.normal(image.shape), truth, circles.clamp(0, size - 1))
 
 
+def apples(
+    count: int, size: int, *, noise: float = 0.15, n: int = 120, generator: torch.Generator | None = None
+) -> Scene:
+    """Spotted fruit on spotted leaves: soft borders, weaker than the spots on both sides; only the brightness tells.
+
+    Args:
+        count: pictures, with one fruit each.
+        size: of their sides, in pixels.
+        noise: standard deviation of the spots, smooth noise of about three pixels; the fruit is 0.35 brighter.
+        n: points of the circles, which start as large as the picture.
+        generator: the source of randomness, whose device the pictures are on.
+    """
+    dice = _Dice(generator)
+    (x, y), (radius, flat, turn) = _place(dice, count, size), dice(0, 1, 3, count, 1, 1, 1)
+    angle = torch.atan2(y, x) + 2 * math.pi * turn
+    rim = size * (0.2 + 0.08 * radius) * (1 + 0.1 * flat * torch.cos(2 * angle) + 0.05 * torch.cos(3 * angle))
+    inwards = (rim - x.hypot(y)) * 64 / size
+    spots = F.avg_pool2d(dice.normal(torch.Size((count, 1, size + 4, size + 4))), 5, 1)
+    scene = _scene(inwards > 0, 0.0, n, dice)
+    return scene._replace(image=0.35 + 0.35 * torch.sigmoid(inwards / 1.5) + 5 * noise * spots)
+
+
+def runners(
+    count: int,
+    size: int,
+    *,
+    frames: int = 24,
+    noise: float = 0.05,
+    n: int = 60,
+    generator: torch.Generator | None = None,
+) -> Scene:
+    """Films of a round cell that moves by its own radius, a twelfth of the size, from frame to frame.
+
+    Args:
+        count: films.
+        size: of their sides, in pixels.
+        frames: of each.
+        noise: standard deviation of the Gaussian noise.
+        n: points of the circles around the cell of the first frame.
+        generator: the source of randomness, whose device the films are on.
+
+    Returns:
+        A `Scene` whose image is films `(b, 1, t, h, w)` and whose truth has a mask for each frame, `(b, t, h, w)`.
+    """
+    dice = _Dice(generator)
+    radius, way = size / 12, 0.3 * size
+    time = torch.arange(frames, device=dice.device) * (radius / way) + dice(0, 2 * math.pi, count, 1)
+    middle = (size - 1) / 2 + way * torch.stack((time.cos(), time.sin()), -1)
+    x, y = (_grid(size, dice.device)[k] - middle[..., k, None, None] for k in (0, 1))
+    inwards = radius - x.hypot(y)
+    film = torch.sigmoid(inwards / 0.7) * (1 + 0.3 * torch.sin(x))
+    ring = 2 * math.pi * torch.arange(n, device=dice.device) / n
+    points = middle[:, :1, None] + 1.4 * radius * torch.stack((ring.cos(), ring.sin()), -1)
+    return Scene((film + noise * dice.normal(film.shape))[:, None], inwards > 0, points[:, 0].clamp(0, size - 1))
+
+
 class _Dice:
     """Random numbers of one generator, on its device."""
 
