@@ -26,8 +26,11 @@ COMMANDS = [
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_names_settings_that_exist(command):
     words = shlex.split(re.split(r"\s{2,}|#|\.\.\. ", command)[0].replace("...", "x.ckpt"), comments=True)
+    words = words[len(words) - words[::-1].index("|") :] if "|" in words else words
     script = next(Path(word).stem for word in words if word.endswith(".py"))
     overrides = literal_words(script, [word for word in words if "=" in word and not word.startswith("-")])
+    if overrides and overrides[0].startswith("--config-name="):
+        script, *overrides = overrides[0].removeprefix("--config-name="), *overrides[1:]
     variants = [overrides]
     if "-m" in words:
         key, values = overrides[0].split("=", 1)
