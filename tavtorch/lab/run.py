@@ -71,7 +71,7 @@ def weights(config: DictConfig, script: Path) -> str | None:
     """Path of the checkpoint that is scored: `ckpt`, or else the best one of a training with the same name.
 
     None is the path where there is no network, or where it has not been trained here and comes with weights: then the
-    configuration names these. With `train_for=???` it must be trained.
+    configuration names these. With `train_for=false` it must be trained.
 
     Args:
         script: train.py, which is run first if there is none and `train_for` is set.
@@ -79,8 +79,7 @@ def weights(config: DictConfig, script: Path) -> str | None:
     if config.ckpt is None and _is_network(config):
         own = Path(config.out, "checkpoints/best.ckpt")
         unfinished = own.with_name("unfinished")  # while a training runs here, and after it was stopped
-        demanded = OmegaConf.is_missing(config, "train_for")
-        if not demanded and config.train_for and (not own.is_file() or unfinished.exists()):
+        if config.train_for and (not own.is_file() or unfinished.exists()):
             log.info("%s: not trained yet; training it for %s", config.name, config.train_for)
             here = [f"hydra.run.dir={config.out}", f"trainer.max_time={config.train_for}"]
             here += ["ckpt=last"] if unfinished.exists() else []
@@ -91,7 +90,7 @@ def weights(config: DictConfig, script: Path) -> str | None:
             unfinished.unlink()
         if not own.is_file():
             training = shlex.join(["python", "train.py", *_for_training(config)])
-            if demanded or not _comes_with_weights(config):
+            if config.train_for is False or not _comes_with_weights(config):
                 raise UntrainedError(
                     f"ckpt: the network {config.name} is not trained yet; {training} does that, or give ckpt=..."
                 )

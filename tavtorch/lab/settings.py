@@ -50,7 +50,9 @@ _SETTINGS = {
     ),
     "ckpt": _or_null(_TEXT),
     "run": _one_of("test", "predict"),
-    "train_for": _or_null(_TIME),
+    "train_for": _Kind(
+        f"{_TIME.expected}, or null or false", lambda value: value is None or value is False or _TIME.fits(value)
+    ),
     "overwrite": _YES_OR_NO,
     "strict": _YES_OR_NO,
     "trainer.devices": _DEVICES,

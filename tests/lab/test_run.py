@@ -126,7 +126,7 @@ def test_weights_of_the_package_are_for_its_settings_alone(tmp_path, changes):
 
 def test_an_experiment_may_ask_for_a_training_of_its_own(tmp_path):
     own = config(name="mine", task={"op": {"_target_": "tavtorch.UNet"}}, train_for=None, out=str(tmp_path))
-    own.train_for = "???"
+    own.train_for = False
     with pytest.raises(UntrainedError, match="not trained yet"):
         weights(own, Path("train.py"))
 
