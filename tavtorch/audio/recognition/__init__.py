@@ -1,10 +1,10 @@
 """Recognition of songs from a few noisy seconds.
 
 `constellation` finds the peaks of a sonogram and hashes pairs of them, `landmarks` for recordings of any length.
-`library` stores songs in a database (`address`, `tables`, `store`, `packing`), keeps them sorted in memory (`index`) and
-in a file (`cache`), and recognises clips (`search`, `changes`, `answers`, `match`). `setlist` finds the songs of long
-recordings, `listener` those of a stream that does not end; both put windows together to `tracks`, and `calibration`
-tells how often these are false.
+`library` stores songs in a database (`address`, `tables`, `store`, `packing`), keeps them sorted in memory (`index`)
+and in a file (`cache`), and recognises clips (`search`, `changes`, `answers`, `match`).
+`setlist` finds the songs of long recordings, `listener` those of a stream that does not end; both put windows together
+to `tracks`, and `calibration` tells how often these are false.
 """
 
 from tavtorch.audio.recognition.constellation import Hashes as Hashes

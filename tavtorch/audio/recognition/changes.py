@@ -98,10 +98,10 @@ def small(index: Index, clips: Landmarks, start: Tensor) -> Change:
     It is 1 unless a change raises the score of the levels by `_GAIN`.
     """
     factors = 1 + torch.linspace(-1.25 * NEAR, 1.25 * NEAR, 11, dtype=torch.float64, device=index.device)
-    none = torch.ones(len(start), 3, dtype=torch.float64, device=index.device)
-    kinds = Change(*_KINDS.T.to(index.device)[:, None, :].expand(2, len(start), 3))
+    kinds = Change(*_KINDS[:2].T.to(index.device)[:, None, :].expand(2, len(start), 2))  # a small change of pitch is
+    none = torch.ones_like(kinds.tempo)  # told from one of speed by times, see `fitted`
     score, found = _refined(
-        index, clips, start[:, None].expand(-1, 3), Change(none, none), factors, kinds, shifts=_SHIFTS
+        index, clips, start[:, None].expand(-1, 2), Change(none, none), factors, kinds, shifts=_SHIFTS
     )
     score, best = score.max(1, keepdim=True)
     found = Change(*(x.gather(1, best) for x in found))
