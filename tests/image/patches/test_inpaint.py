@@ -76,6 +76,25 @@ def test_known_pixels_are_kept_to_the_bit_and_missing_ones_do_not_count(method):
     assert torch.equal(fill(image.masked_fill(hole, torch.nan), hole, method).value, value)
 
 
+@pytest.mark.parametrize(
+    "hole",
+    [
+        box(48, 56, 0, 0, 14, 20),
+        box(48, 56, 20, 0, 9, 56),
+        box(48, 56, 0, 30, 48, 26),
+        ~box(48, 56, 18, 20, 12, 13),
+        (torch.arange(48)[:, None] % 16 < 3) & (torch.arange(56) % 14 < 4) & torch.ones(1, 1, 48, 56, dtype=torch.bool),
+    ],
+    ids=["at a corner", "whole rows", "half of the picture", "few known pixels", "many"],
+)
+@pytest.mark.parametrize("method", ["priority", "multiscale"])
+def test_holes_of_any_place_and_number(hole, method):
+    image = photo(48, 56)
+    found = fill(image.masked_fill(hole, torch.nan), hole, method)
+    assert found.value.isfinite().all() and torch.equal(apply(found.sources, image), found.value)
+    assert not hole.flatten()[found.sources[hole]].any()
+
+
 def test_an_empty_hole_gives_the_image_back():
     image, hole = photo(), torch.zeros(1, 1, 64, 72, dtype=torch.bool)
     for method in (*METHODS, "auto"):
