@@ -45,7 +45,7 @@ def test_other_good_values(changes):
         ("seed", -1, "seed: expected a whole number"),
         ("seed", True, "seed: expected a whole number"),
         ("run", "tset", "run: expected test or predict, got 'tset'"),
-        ("train_for", 5, "train_for: expected a time as days:hours:minutes:seconds, such as 00:01:30:00, or null or false, got 5"),
+        ("train_for", 5, "train_for: expected a time as days:hours:minutes:seconds, .* or null or false, got 5"),
         ("ckpt", 3, "ckpt: expected a text, or null, got 3"),
         ("trainer.max_time", "soon", "trainer.max_time: expected a time"),
         ("trainer.max_epochs", 1.5, "trainer.max_epochs: expected a whole number from -1 on, or null, got 1.5"),
