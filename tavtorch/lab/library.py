@@ -1,9 +1,10 @@
-"""`tavtorch-library`: the songs that a library knows, listed, removed and renamed."""
+"""`tavtorch-library`: the songs that a library knows, listed, removed and renamed; and how sure it is of them."""
 
 import argparse
 import sys
 from collections.abc import Sequence
 
+from tavtorch.audio.recognition.library import Library
 from tavtorch.audio.recognition.store import Store, check_name
 from tavtorch.audio.recognition.tables import Song
 from tavtorch.lab.kinds.music import clock
@@ -14,7 +15,10 @@ def main(typed: Sequence[str] | None = None) -> None:
     asked = _parser().parse_args(typed)
     try:
         store = Store(asked.library, create=False)
-        if asked.action == "list":
+        if asked.action == "calibrate":
+            found = Library(asked.library, create=False).calibrate(seconds=60 * asked.minutes)
+            print(f"one false track a day from a score of {found.threshold(1):.1f} on; task=listen takes it from here")
+        elif asked.action == "list":
             _list(store, [word.casefold() for word in asked.words])
         elif asked.action == "remove":
             for name in asked.names:
@@ -38,7 +42,9 @@ def _parser() -> argparse.ArgumentParser:
     rename = actions.add_parser("rename", help="give a song another name")
     rename.add_argument("old")
     rename.add_argument("new")
-    for action in (listing, remove, rename):
+    calibrate = actions.add_parser("calibrate", help="measure how often false songs are heard, for task=listen")
+    calibrate.add_argument("--minutes", type=float, default=10.0, help="of listening (default: %(default)s)")
+    for action in (listing, remove, rename, calibrate):
         action.add_argument("--library", default="runs/library.sqlite", help="file or URL (default: %(default)s)")
     return parser
 

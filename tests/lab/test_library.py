@@ -38,9 +38,19 @@ def test_songs_are_renamed_and_removed(songs, capsys):
     assert [(song.name, song.path) for song in Library(songs)] == [("Nocturne", "/music/album/02.wav")]
 
 
+def test_a_library_is_calibrated(songs, capsys):
+    for i in range(2, 4):
+        noise = torch.randn(1, 1, 8 * 8000, generator=torch.Generator().manual_seed(i))
+        Library(songs).add(f"{i}", fingerprint(noise, 8000))
+    (line,) = said(capsys, "calibrate", "--minutes", "0.2", "--library", songs)
+    threshold = Library(songs).calibration.threshold(1)
+    assert line.startswith(f"one false track a day from a score of {threshold:.1f} on")
+
+
 @pytest.mark.parametrize(
     ("typed", "message"),
     [
+        (["calibrate"], "library: expected 4 songs or more to leave some out, "),
         (["remove", "album/2"], "no song is called 'album/2'; the nearest name is 'album/02'."),
         (["rename", "x", "y"], "no song is called 'x'."),
         (["rename", "01", "album/02"], "a song is called 'album/02' already"),
