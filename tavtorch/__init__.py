@@ -59,8 +59,9 @@ from tavtorch.image.splitting import (
     split_rof as split_rof,
 )
 
-# Contours: forces from the edges, and polygons that follow them.
+# Contours: forces from the edges and from regions, and polygons that follow them.
 from tavtorch.image.contours import (
+    chan_vese_force as chan_vese_force,
     circle as circle,
     evolve as evolve,
     fill as fill,
@@ -68,6 +69,7 @@ from tavtorch.image.contours import (
     gvf_force as gvf_force,
     kass_force as kass_force,
     segment as segment,
+    track as track,
 )
 
 # The time-frequency plane: there, back, and in decibels.

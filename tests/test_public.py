@@ -29,7 +29,7 @@ PUBLIC = {  # how the design promises that each is called: a signature that take
         "Mask(hole)",
         "inpaint_tv(image, hole, 0.0, stop=stop)",
         "hole_from_color(image, color, tolerance)",
-        "inpaint_patches(image, hole, method='multiscale', size=7, generator=None, stop=stop)",
+        "inpaint_patches(image, hole, method='multiscale', size=7, search='near', generator=None, stop=stop)",
     ],
     "contours": [
         "kass_force(image)",
@@ -39,6 +39,9 @@ PUBLIC = {  # how the design promises that each is called: a signature that take
         "fill(points, size)",
         "evolve(points, field, elasticity=0.1, rigidity=0.1, balloon=0.0, step=1.0, stop=stop)",
         "segment(image, points, force=force)",
+        "segment(image, points, force=None, region=region, repel=0.5, anchors=anchors)",
+        "chan_vese_force(image, points)",
+        "track(frames, points, force=force)",
     ],
     "split": [
         "split_fourier(image, cutoff)",
