@@ -1,28 +1,19 @@
 """Score a system on truth, or run it over files.
 
-    python evaluate.py task=rof               scores on noisy pictures, writes runs/rof/report.html
-    python evaluate.py task=rof files=PATH    a picture, or a folder of pictures, through the op: results in
-                                              runs/rof/predictions, in the format and bit depth of the files
-    python evaluate.py task=separate files=PATH
-                                              a recording, or a folder of them, of any length, into stems: by the
-                                              network that you trained last, or else by that of the package
-    python evaluate.py task=fingerprint files=PATH
-                                              adds songs to the library runs/library.sqlite
-    python evaluate.py task=recognise files=PATH
-                                              the song of a clip, or the tracks of a long recording
+    python evaluate.py task=rof  scores on noisy pictures, writes runs/rof/report.html
+    python evaluate.py task=rof files=PATH  pictures through the op: results in runs/rof/predictions, in the format and
+                                            bit depth of the files; with media=volume a folder of slices is a volume
+    python evaluate.py task=separate files=PATH  recordings of any length into stems, by your network or the package's
+    python evaluate.py task=fingerprint files=PATH  adds songs to the library runs/library.sqlite
+    python evaluate.py task=recognise files=PATH  the song of a clip, or the tracks of a long recording
     ffmpeg -v error -i URL -f wav - | python evaluate.py task=listen
-                                              the tracks of a stream as they are heard; or of data.root=FILE of any
-                                              length, or data.root=microphone: runs/listen/tracks.csv and tracks.cue
-    python evaluate.py task=separate          scores the network on generated songs
-    python evaluate.py task=separate data=stems data.root=PATH data.test=1
-                                              scores it on every song of a folder
-    python evaluate.py task=inpaint_tv data=written data.root=PATH
-                                              scores on your pictures, with text over them
-    python evaluate.py -m 'experiment=glob(*)'
-                                              every experiment of the report, on one page: runs/report/index.html
-    python evaluate.py ... metrics=bss_eval   BSS-eval v4 instead (pip install 'tavtorch[museval]'; minutes per song)
-    python evaluate.py ... trainer.devices=2 trainer.strategy=ddp
-                                              on several processes, each file once
+        the tracks of a stream as they are heard; or of data.root=FILE of any length, or data.root=microphone
+    python evaluate.py task=separate  scores the network on generated songs
+    python evaluate.py task=separate data=stems data.root=PATH data.test=1  scores it on every song of a folder
+    python evaluate.py task=inpaint_tv data=written data.root=PATH  scores on your pictures, with text over them
+    python evaluate.py -m 'experiment=glob(*)'  every experiment of the report, on one page: runs/report/index.html
+    python evaluate.py ... metrics=bss_eval  BSS-eval v4 instead (pip install 'tavtorch[museval]'; minutes per song)
+    python evaluate.py ... trainer.devices=2 trainer.strategy=ddp  on several processes, each file once
 
 files= is short for data=folder data.root=PATH run=predict, with data=music for fingerprint, data=clips for recognise.
 PATH is a file, a folder, a pattern such as '*.png', or several of them with commas between them, in any characters.

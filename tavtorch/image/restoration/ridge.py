@@ -101,11 +101,11 @@ class RidgeModel(nn.Module):
 
     >>> model = RidgeModel()
     >>> model.filters().shape, sum(weights.numel() for weights in model.parameters())
-    (torch.Size([48, 1, 7, 7]), 1504)
+    (torch.Size([48, 1, 9, 9]), 2016)
     """
 
     def __init__(
-        self, *, axis: int = 8, diagonal: int = 8, size: int = 7, rho: float = 0.95, steepest: float = 30.0
+        self, *, axis: int = 8, diagonal: int = 8, size: int = 9, rho: float = 0.95, steepest: float = 30.0
     ) -> None:
         super().__init__()
         _check_model(axis, diagonal, size, rho, steepest)
@@ -206,7 +206,7 @@ def _spread(sigma: float | Tensor | None, image: Tensor) -> Tensor:
 def _check_model(axis: int, diagonal: int, size: int, rho: float, steepest: float) -> None:
     most = size * (size - 1) // 2
     if size < 3 or size % 2 == 0:
-        raise ValueError(f"size: expected an odd number of pixels from 3 on, got {size}; 7 is usual.")
+        raise ValueError(f"size: expected an odd number of pixels from 3 on, got {size}; 9 is usual.")
     if not (0 <= axis <= most and diagonal >= 0 and axis + diagonal > 0):
         raise ValueError(f"axis, diagonal: expected up to {most} and any number, not both 0, got {axis}, {diagonal}.")
     if not 0 < rho < 1:

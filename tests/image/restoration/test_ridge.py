@@ -314,7 +314,7 @@ def test_an_image_without_noise():
     ("settings", "message"),
     [
         ({"size": 4}, "size: expected an odd number"),
-        ({"axis": 99}, "axis, diagonal: expected up to 21"),
+        ({"axis": 99}, "axis, diagonal: expected up to 36"),
         ({"axis": 0, "diagonal": 0}, "axis, diagonal: "),
         ({"rho": 1.0}, "rho: expected a number in"),
         ({"steepest": 0.0}, "steepest: expected a number > 0"),
