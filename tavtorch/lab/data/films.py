@@ -63,7 +63,7 @@ class Films(DamagedPictures):
 
 
 def crossed(image: Float[Tensor, "1 c h w"], frames: int) -> Float[Tensor, "1 c d h w"]:
-    """A disk with what the picture on its head has in its place moves from the left border to the right, up and down."""
+    """A disk of what the picture on its head has in its place moves from the left border to the right, up and down."""
     h, w = image.shape[-2:]
     time = torch.linspace(0, 1, frames)[:, None, None]
     y, x = torch.arange(h)[:, None], torch.arange(w)

@@ -33,7 +33,9 @@ def processed(path, out, suffix=None):
     return places
 
 
-@pytest.mark.parametrize("given", [{}, {"imagej": True, "metadata": {"axes": "ZYX"}}, {"photometric": "minisblack", "compression": "zlib"}])
+@pytest.mark.parametrize(
+    "given", [{}, {"imagej": True, "metadata": {"axes": "ZYX"}}, {"photometric": "minisblack", "compression": "zlib"}]
+)
 def test_a_tiff_of_several_pages_is_a_volume_and_comes_back(tmp_path, stack, given):
     tifffile.imwrite(tmp_path / "a.tif", stack, **given)
     item = read_volume(tmp_path / "a.tif")
