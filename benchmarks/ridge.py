@@ -1,8 +1,8 @@
 """How good and how fast the learned regulariser is, and where its weights come from.
 
-python train.py task=ridge trainer.max_time=00:01:00:00     trains it, an hour at most
-uv run benchmarks/ridge.py weights runs/ridge/checkpoints/best.ckpt
-                                                            makes these weights those of the package
+python train.py experiment=ridge_shipped                    trains it, half an hour of one idle thread
+tavtorch-export tavtorch/image/restoration/ridge.safetensors runs/ridge_shipped/checkpoints/best.ckpt
+                                                            makes its weights those of the package
 uv run benchmarks/ridge.py speed                            time and certificates at 512²
 uv run benchmarks/ridge.py scores IMAGES [EVERY [LEVEL ...]]
                                                             on every, or every EVERYth, PNG of IMAGES/{set12,bsd68}
@@ -18,7 +18,6 @@ from skimage import data
 from skimage.io import imread
 
 from tavtorch import Stop, ridge, rof
-from tavtorch.image.restoration.ridge import WEIGHTS
 
 RATIOS = 0.5, 0.6, 0.7, 0.8, 0.88, 1.0, 1.15  # weights of rof over σ
 
@@ -29,12 +28,6 @@ def noisy(clean, sigma, seed=0):
 
 def psnr(u, clean):
     return -10 * (u.clamp(0, 1) - clean).square().mean().log10().item()
-
-
-def weights(checkpoint):
-    from tavtorch.lab.export import main
-
-    main([str(WEIGHTS), checkpoint])
 
 
 def speed():
@@ -92,7 +85,5 @@ def oracle(f, sigma, clean):
 
 if __name__ == "__main__":
     command, *arguments = sys.argv[1:]
-    if command in ("scores", "distances"):
-        {"scores": scores, "distances": distances}[command](arguments[0], *map(int, arguments[1:]))
-    else:
-        {"weights": weights, "speed": speed}[command](*arguments)
+    folder, numbers = arguments[:1], map(int, arguments[1:])
+    {"scores": scores, "distances": distances, "speed": speed}[command](*folder, *numbers)
