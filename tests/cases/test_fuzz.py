@@ -36,6 +36,8 @@ PICTURE_OPS = {  # of an image, a hole, a weight, points
     "tikhonov": lambda x: plain(tavtorch.tikhonov)(x.image, x.weight),
     "rof": lambda x: plain(tavtorch.rof)(x.image, x.weight, coupling=x.coupling, stop=FEW),
     "rof, huber": lambda x: plain(tavtorch.rof)(x.image, x.weight, huber=x.number, stop=FEW),
+    "rof, order 2": lambda x: plain(tavtorch.rof)(x.image, x.weight, order=2, coupling=x.coupling, stop=FEW),
+    "chan_vese_force": lambda x: plain(contours.chan_vese_force)(x.image, x.points),
     "restore": lambda x: plain(tavtorch.restore)(x.image, tavtorch.Blur(BELL), x.weight, coupling=x.coupling, stop=FEW),
     "inpaint_tv": lambda x: plain(tavtorch.inpaint_tv)(x.image, x.hole, x.weight, coupling=x.coupling, stop=FEW),
     "tikhonov, volumes": lambda x: plain(tavtorch.tikhonov)(x.image[:, None], x.weight, spacing=(x.number, 1, 1)),
@@ -81,12 +83,13 @@ SOUND_OPS = {  # of magnitudes `(b, f, t)`, spectra `(b, c, f, t)` and waves `(b
     "distinct_frames": lambda x: plain(separation.distinct_frames)(x.image[:, 0], x.order),
 }
 OPS = {**PICTURE_OPS, **SOUND_OPS}
-OWN_TYPE = {"segment", "total_variation"}  # the type of the points; float32 at least
+OWN_TYPE = {"segment", "chan_vese_force", "total_variation"}  # the type of the points; float32 at least
 CALCULUS = {"gradient", "laplacian", "sample", "spectrum", "sonogram"}  # linear: what is not finite goes through
 SAME_SHAPE = {
     "restore",
     "rof",
     "rof, huber",
+    "rof, order 2",
     "tikhonov",
     "inpaint_tv",
     "inpaint_harmonic",

@@ -10,6 +10,7 @@ from torch import Tensor
 from tavtorch.image.check import check_image, full_precision
 from tavtorch.image.contours.motion import normals
 from tavtorch.image.contours.polygons import check_points, many
+from tavtorch.image.fields import frame_of
 from tavtorch.image.grid import sample
 
 COVERED = 0.9
@@ -68,7 +69,8 @@ def chan_vese_force(
         if not 0 <= weight < float("inf"):
             raise ValueError(f"{name}: expected a finite number >= 0, got {weight}; see chan_vese_force.")
     contours = full_precision(many(points))
-    u = full_precision(image).to(contours.dtype)
+    u = full_precision(image)
+    u = frame_of(u).inside(u).to(contours.dtype)  # the force has no unit, and squares none that is too large
     u = u - u.mean((2, 3), keepdim=True)  # only differences of colours count; then the picture adds up to 0
 
     # The means, of each contour's inside and of what is outside of all.
