@@ -301,7 +301,8 @@ def test_songs_into_a_library_and_out_again(tmp_path, caplog):
         for name in ("clip", "mix", "noise"):
             predict(tmp_path / f"{name}.wav", tmp_path / "out", **ask)
             answers[name] = (tmp_path / f"out/{name}.csv").read_text().splitlines()
-    assert answers["clip"][0] == "name,offset,votes,score,accepted" and answers["clip"][1].startswith("two,4.99")
+    assert answers["clip"][0] == "name,offset,votes,score,accepted,speed,tempo,pitch"
+    assert answers["clip"][1].startswith("two,4.99") and answers["clip"][1].endswith(",1.0,1.0,1.0")
     assert [line.split(",")[0] for line in answers["mix"]] == ["name", "two", "one"]
     assert "clip: two from 0:05.0 on" in caplog.text and "mix: 0:00.1 to 0:20.0: two" in caplog.text
     assert "noise: nothing that" in caplog.text or "but not surely" in caplog.text

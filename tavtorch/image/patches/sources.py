@@ -1,5 +1,6 @@
 """Where the pixels of a filled hole come from: named, kept beside the result, and enough to make it again."""
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -52,14 +53,15 @@ def apply(sources: Shaped[Tensor, "..."], image: Shaped[Tensor, "..."]) -> Shape
     >>> torch.equal(apply(inpaint_patches(missing, hole).sources, missing), stripes)
     True
     """
-    if image.dim() != 4 or sources.shape != (len(image), 1, *image.shape[-2:]):
+    pixels = math.prod(image.shape[-2:])
+    if image.dim() != 4 or not image.numel() or sources.shape != (len(image), 1, *image.shape[-2:]):
         raise ValueError(
             f"sources: expected one a pixel of the image, ({len(image)}, 1, {', '.join(map(str, image.shape[-2:]))}), "
             f"got {tuple(sources.shape)}; apply them to an image of the size that they were found in."
         )
-    if sources.dtype != torch.int64 or not holds((sources >= COMPUTED) & (sources < sources[0].numel())):
+    if sources.dtype != torch.int64 or not holds((sources >= COMPUTED) & (sources < pixels)):
         raise ValueError(
-            f"sources: expected int64 from -1 to {sources[0].numel() - 1}, places y w + x of pixels, got "
+            f"sources: expected int64 from -1 to {pixels - 1}, places y w + x of pixels, got "
             f"{sources.dtype}; take those of inpaint_patches."
         )
     computed = sources == COMPUTED
@@ -78,7 +80,8 @@ def continued(image: Tensor, hole: Tensor) -> Solution:
 
 def own_pixels(hole: Tensor) -> Tensor:
     """Every pixel as its own source, `(b, 1, h, w)`."""
-    return torch.arange(hole[0].numel(), device=hole.device).reshape(1, *hole.shape[1:]).repeat(len(hole), 1, 1, 1)
+    own = torch.arange(math.prod(hole.shape[-2:]), device=hole.device)
+    return own.reshape(1, 1, *hole.shape[-2:]).repeat(len(hole), 1, 1, 1)
 
 
 def moved(sources: Tensor, top: int, left: int, width: int) -> Tensor:
