@@ -84,7 +84,7 @@ SOUND_OPS = {  # of magnitudes `(b, f, t)`, spectra `(b, c, f, t)` and waves `(b
 }
 OPS = {**PICTURE_OPS, **SOUND_OPS}
 OWN_TYPE = {"segment", "chan_vese_force", "total_variation"}  # the type of the points; float32 at least
-CALCULUS = {"gradient", "laplacian", "sample", "spectrum", "sonogram", "apply"}  # linear: what is not finite goes through
+CALCULUS = {"gradient", "laplacian", "sample", "spectrum", "sonogram", "apply"}  # linear: what is infinite goes through
 SAME_SHAPE = {
     "restore",
     "rof",
