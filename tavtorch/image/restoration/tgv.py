@@ -51,6 +51,21 @@ class Problem(NamedTuple):
         """λ over a field `(b, c, n, h, w)`."""
         return self.weight[:, :, None]
 
+    @property
+    def balls(self) -> tuple[Projection, Projection]:
+        """Of `p` and of `q`."""
+        return Projection(self.radius, self.coupling), Projection(self.ratio * self.radius, self.coupling)
+
+    @property
+    def source(self) -> tuple[Tensor, float]:
+        """What pulls at `u` and at `w`."""
+        return self.f, 0.0
+
+    def bounded(self, p: Tensor, q: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        """The proximal maps of `p` and of `q`."""
+        on_p, on_q = self.balls
+        return on_p(p), on_q(q)
+
 
 def minimise(problem: Problem, u: Tensor, stop: Stop) -> Solution:
     """The minimiser `u`, with its derivative; `gap` is the duality gap over the energy.
@@ -78,16 +93,17 @@ def minimise(problem: Problem, u: Tensor, stop: Stop) -> Solution:
         return found._replace(value=u)
 
     at_p, at_q = p + gradient(u) - w, q + bend(w)
-    balls = _balls(fixed)
+    balls = fixed.balls
     safe = fixed.weight.clamp(min=torch.finfo(u.dtype).tiny)[:, :, None]
     nu, mu = (ball(z) / safe for ball, z in zip(balls, (at_p, at_q), strict=True))
     pull = problem.radius * nu
     attached = torch.cat(((problem.f + divergence(pull))[:, :, None], pull - bend_adjoint(problem.radius * mu)), 2)
-    linear = Linear(
-        normals(at_p, balls[0].radius, fixed.coupling), normals(at_q, balls[1].radius, fixed.coupling), fixed
-    )
-    value = torch.cat((u[:, :, None], w), 2)
-    value = with_derivative(attached, value, pull=lambda g: _linear_response(g, linear, stop))
+    bent_p, bent_q = (normals(z, ball.radius, fixed.coupling) for ball, z in zip(balls, (at_p, at_q), strict=True))
+
+    def response(g: Tensor) -> Tensor:
+        return _linear_response(Linear((g[:, :, 0], g[:, :, 1:]), bent_p, bent_q, fixed.coupling), stop)
+
+    value = with_derivative(attached, torch.cat((u[:, :, None], w), 2), pull=response)
     return found._replace(value=value[:, :, 0])
 
 
@@ -133,25 +149,19 @@ def _first(u: Tensor) -> Tensor:
     return torch.full_like(u[:, :1, :1, :1], FIRST)
 
 
-def _balls(problem: Problem) -> tuple[Projection, Projection]:
-    return Projection(problem.radius, problem.coupling), Projection(problem.ratio * problem.radius, problem.coupling)
-
-
 def _half_step(
-    problem: Problem, u: Tensor, w: Tensor, p: Tensor, q: Tensor, sigma: Tensor
+    problem: "Problem | Linear", u: Tensor, w: Tensor, p: Tensor, q: Tensor, sigma: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """A proximal step on `u` and `w`, then one on `p` and `q` where these are extrapolated to; `τ σ |K|² = 1`."""
-    tau = 1 / (SQUARED_NORM * sigma)
-    x = torch.lerp(u + tau * divergence(p), problem.f, tau / (1 + tau))  # to the bit, where it is f
-    y = w + tau[..., None] * (p - bend_adjoint(q))
-    on_p, on_q = _balls(problem)
-    ahead = 2 * y - w
-    sigma = sigma[..., None]
-    return x, y, on_p(p + sigma * (gradient(2 * x - u) - ahead)), on_q(q + sigma * bend(ahead))
+    tau, (f, turn) = 1 / (SQUARED_NORM * sigma), problem.source
+    x = torch.lerp(u + tau * divergence(p), f, tau / (1 + tau))  # to the bit, where it is f
+    y = w + tau[..., None] * (p - bend_adjoint(q) + turn)
+    ahead, sigma = 2 * y - w, sigma[..., None]
+    return x, y, *problem.bounded(p + sigma * (gradient(2 * x - u) - ahead), q + sigma * bend(ahead), sigma)
 
 
 @compiled
-def _step(problem: Problem, u: Tensor, w: Tensor, p: Tensor, q: Tensor, sigma: Tensor) -> State:
+def _step(problem: "Problem | Linear", u: Tensor, w: Tensor, p: Tensor, q: Tensor, sigma: Tensor) -> State:
     old, new = (u, w, p, q), _half_step(problem, u, w, p, q, sigma)
     return *(a + RELAXATION * (b - a) for a, b in zip(old, new, strict=True)), (sigma + GROWTH).clamp(max=LAST)
 
@@ -172,7 +182,7 @@ def _certified(problem: Problem, *state: Tensor) -> Tensor:
 def _measure(problem: Problem, u: Tensor, w: Tensor, p: Tensor, q: Tensor) -> Tensor:
     """The duality gap over the energy, or over a thousand times that of rounding errors, which affine pictures have."""
     f, radius, coupling, tiny = problem.f, problem.radius, problem.coupling, torch.finfo(u.dtype).tiny
-    q = _balls(problem)[1](q)
+    q = problem.balls[1](q)
     p = bend_adjoint(q)
     share = (radius / variation(p, coupling).clamp(min=tiny)).flatten(1).amin(1).clamp(max=1)
     share = torch.where(radius.flatten(1).amax(1) > 0, share, 0).reshape(-1, 1, 1, 1, 1)
@@ -192,39 +202,33 @@ def _measure(problem: Problem, u: Tensor, w: Tensor, p: Tensor, q: Tensor) -> Te
 class Linear(NamedTuple):
     """The problem with the projections replaced by their derivatives at `p + ∇u - w` and at `q + E w`."""
 
+    source: tuple[Tensor, Tensor]
+    """What pulls at `u` and at `w`."""
     at_p: tuple[Tensor, Tensor]
     """`normal` and `stretch`, see `primal_dual.Linearised`."""
     at_q: tuple[Tensor, Tensor]
-    problem: Problem
+    coupling: Coupling
 
-    def bounded(self, at: tuple[Tensor, Tensor], field: Tensor, sigma: Tensor) -> Tensor:
-        normal, stretch = at
-        return (field - normal * inner(normal, field, self.problem.coupling)) / (1 + sigma * stretch)
+    def bounded(self, p: Tensor, q: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        """The derivatives of the proximal maps of `p` and of `q`."""
+
+        def bounded(field: Tensor, normal: Tensor, stretch: Tensor) -> Tensor:
+            return (field - normal * inner(normal, field, self.coupling)) / (1 + sigma * stretch)
+
+        return bounded(p, *self.at_p), bounded(q, *self.at_q)
 
 
-def _linear_response(g: Tensor, linear: Linear, stop: Stop) -> Tensor:
-    """`M g`; it stops on what remains of the two conditions `u - div p = g_u`, `Eᵀq - p = g_w`, over `|g|`."""
-    right, other = g[:, :, 0], g[:, :, 1:]
-    start = right, torch.zeros_like(other), torch.zeros_like(other), torch.zeros_like(bend(other)), _first(right)
-
-    def half(u: Tensor, w: Tensor, p: Tensor, q: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        tau = 1 / (SQUARED_NORM * sigma)
-        x = (u + tau * (divergence(p) + right)) / (1 + tau)
-        y = w + tau[..., None] * (p - bend_adjoint(q) + other)
-        ahead, sigma = 2 * y - w, sigma[..., None]
-        p = linear.bounded(linear.at_p, p + sigma * (gradient(2 * x - u) - ahead), sigma)
-        return x, y, p, linear.bounded(linear.at_q, q + sigma * bend(ahead), sigma)
-
-    def step(k: int, *state: Tensor) -> State:
-        new = half(*state)
-        moved = (a + RELAXATION * (b - a) for a, b in zip(state, new, strict=False))
-        return *moved, (state[-1] + GROWTH).clamp(max=LAST)
+def _linear_response(linear: Linear, stop: Stop) -> Tensor:
+    """`M g` of the source `g`; it stops on what remains of `u - div p = g_u` and `Eᵀq - p = g_w`, over `|g|`."""
+    f, turn = linear.source
+    scale = (total(f.square()) + total(turn.square())).clamp(min=torch.finfo(f.dtype).tiny)
 
     def residual(*state: Tensor) -> Tensor:
-        u, _, p, q = half(*state)
-        left = total((u - divergence(p) - right).square()) + total((bend_adjoint(q) - p - other).square())
-        return (left / total(g.square()).clamp(min=torch.finfo(g.dtype).tiny)).sqrt().to(g.dtype)
+        u, _, p, q = _half_step(linear, *state)
+        left = total((u - divergence(p) - f).square()) + total((bend_adjoint(q) - p - turn).square())
+        return (left / scale).sqrt().to(f.dtype)
 
-    found = iterate(step, start, residual, stop.for_derivative())
-    u, w, *_ = half(*found.value)
+    start = f, torch.zeros_like(turn), torch.zeros_like(turn), torch.zeros_like(bend(turn)), _first(f)
+    found = iterate(lambda k, *state: _step(linear, *state), start, residual, stop.for_derivative())
+    u, w, *_ = _half_step(linear, *found.value)
     return torch.cat((u[:, :, None], w), 2)

@@ -1,5 +1,6 @@
 """Volumes and films as files: a TIFF of several pages, or the pictures of a folder, one a slice."""
 
+import functools
 import re
 from collections.abc import Hashable, Sequence
 from pathlib import Path
@@ -105,9 +106,15 @@ def _number(path: Path) -> list[tuple[int, str]]:
 
 def _is_stack(path: Path) -> bool:
     try:
-        return is_tiff(path) and pages_of(path) > 1
+        return _has_pages(path, path.stat().st_mtime_ns)
     except Exception:  # what it is that cannot be read, reading it will say
         return False
+
+
+@functools.lru_cache(2**16)
+def _has_pages(path: Path, modified: int) -> bool:
+    """Remembered, as the slices of a folder are listed several times."""
+    return is_tiff(path) and pages_of(path) > 1
 
 
 def _size(path: Path) -> Hashable:

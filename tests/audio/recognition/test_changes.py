@@ -45,12 +45,16 @@ def changed(wave, kind, factor):
     return faster(wave if kind == "speed" else stretched(wave, 1 / factor), factor)
 
 
-@pytest.fixture(scope="module")
-def library():
+def eight_songs():
     library = Library("sqlite://")
     for i in range(8):
         library.add(f"song {i}", fingerprint(notes(i)[None, None], RATE))
     return library
+
+
+@pytest.fixture(scope="module")
+def library():
+    return eight_songs()
 
 
 def clip(i, kind, factor, start=6.0, noise=0.0):

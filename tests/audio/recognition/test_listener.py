@@ -5,7 +5,7 @@ import tracemalloc
 
 import pytest
 import torch
-from audio.recognition.test_changes import RATE, faster, notes
+from audio.recognition.test_changes import RATE, eight_songs, faster, notes
 
 from tavtorch import Library, fingerprint
 from tavtorch.audio.recognition import Listener, setlist
@@ -15,10 +15,7 @@ from tavtorch.audio.recognition.constellation import Peaks
 
 @pytest.fixture(scope="module")
 def library():
-    library = Library("sqlite://")
-    for i in range(8):
-        library.add(f"song {i}", fingerprint(notes(i)[None, None], RATE))
-    return library
+    return eight_songs()
 
 
 def day(*parts):
