@@ -1,7 +1,13 @@
-"""Find objects by snakes: in a photograph, and among textures by an edge map that a network learns through the snake.
+"""
+Learn an edge map through the snake
+===================================
 
-uv run examples/contours.py              about two minutes
-uv run examples/contours.py short        seconds: it runs, and has not learned yet
+Find objects by snakes: in a photograph, and among textures by an edge map that a network learns through the snake.
+
+::
+
+    uv run examples/contours.py              about two minutes
+    uv run examples/contours.py short        seconds: it runs, and has not learned yet
 """
 
 # %%
@@ -23,7 +29,8 @@ STEPS, TESTS = (3, 1) if "short" in sys.argv else (400, 10)
 SIZE, CENTER = 64, 31.5
 torch.manual_seed(0)
 
-# %% A photograph: an ellipse around the cup shrinks onto its rim in the gradient vector flow, not in the raw gradient.
+# %%
+# A photograph: an ellipse around the cup shrinks onto its rim in the gradient vector flow, not in the raw gradient.
 photo = grey(bundled("coffee")[None])
 start = torch.tensor([285.0, 115.0]) + torch.tensor([125.0, 110.0]) * circle((0.0, 0.0), 1.0, 300)[None]
 flow = partial(gvf_force, smoothness=0.2, edges=partial(edge_map, sigma=3))
@@ -33,7 +40,8 @@ for name, force in (("flow", flow), ("raw", kass_force)):
     print(f"{name}: {found.iterations.item()} steps, {cup.sum()} pixels of mean brightness {photo[cup].mean():.2f}")
 
 
-# %% Objects of one colour under a chessboard of another: both have equally strong edges, which no smoothing separates.
+# %%
+# Objects of one colour under a chessboard of another: both have equally strong edges, which no smoothing separates.
 def scenes(count: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
     """Pictures `(b, 3, h, w)`, the objects in them `(b, 1, h, w)`, and contours to start from `(b, 1, n, 2)`."""
     parts = [shapes(count, SIZE, n=100, generator=generator) for shapes in (disks, stars, bays)]
@@ -63,7 +71,8 @@ def misplaced(points: Tensor, truth: Tensor) -> Tensor:
     return (size + (across * (after - points)[..., 1]).sum(2)).clamp(min=0) / size
 
 
-# %% The edge map of what a small network makes of a picture, trained through the flow and the snake.
+# %%
+# The edge map of what a small network makes of a picture, trained through the flow and the snake.
 network = nn.Sequential(
     *(nn.Conv2d(3, 16, 5, padding=2, padding_mode="reflect"), nn.ReLU()),
     *(nn.Conv2d(16, 16, 5, padding=2, padding_mode="reflect"), nn.ReLU()),
@@ -97,7 +106,8 @@ for k in range(STEPS):
         best = max(best, (overlap(learned, *held_out), deepcopy(network.state_dict())), key=lambda pair: pair[0])
 network.load_state_dict(best[1])
 
-# %% On unseen pictures: 0.84, against 0.71 for the best of eighteen hand-made edge maps, chosen on these pictures.
+# %%
+# On unseen pictures: 0.84, against 0.71 for the best of eighteen hand-made edge maps, chosen on these pictures.
 unseen = scenes(TESTS, torch.Generator().manual_seed(2))
 by_hand = {
     (sigma, threshold): overlap(partial(edge_map, sigma=sigma, threshold=threshold), *unseen)

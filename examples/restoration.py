@@ -1,7 +1,13 @@
-"""Remove noise: by total variation with a weight by hand, from the noise and from a network, and by a learned energy.
+"""
+Learn a weight map, and a regulariser, through the solver
+=========================================================
 
-uv run examples/restoration.py              about three minutes
-uv run examples/restoration.py short        seconds: it runs, and has not learned yet
+Remove noise: by total variation with a weight by hand, from the noise and from a network, and by a learned energy.
+
+::
+
+    uv run examples/restoration.py              about three minutes
+    uv run examples/restoration.py short        seconds: it runs, and has not learned yet
 """
 
 # %%
@@ -37,18 +43,21 @@ def psnr(image: Tensor, clean: Tensor) -> float:
     return -10 * (image.clamp(0, 1) - clean).square().mean().log10().item()
 
 
-# %% One picture. The result is certified: its energy is above the minimum by less than the gap, a share of it.
+# %%
+# One picture. The result is certified: its energy is above the minimum by less than the gap, a share of it.
 clean = picture("camera")
 noisy = add_noise(clean)
 found = rof(noisy, 0.08, stop=Stop(tol=1e-4))
 print(f"noisy {psnr(noisy, clean):.2f} dB, by hand {psnr(found.value, clean):.2f} dB", end=", ")
 print(f"{found.iterations.item()} steps, gap {found.gap.item():.1e}")
 
-# %% The weight from the noise alone: Stein's estimate of the error needs no clean picture.
+# %%
+# The weight from the noise alone: Stein's estimate of the error needs no clean picture.
 weight = sure_weight(noisy)
 print(f"σ {noise_level(noisy).item():.3f}, weight {weight.item():.3f}: {psnr(rof(noisy, weight).value, clean):.2f} dB")
 
-# %% A weight for every pixel, from a small network that is trained through `rof`: less where there is texture.
+# %%
+# A weight for every pixel, from a small network that is trained through `rof`: less where there is texture.
 network = nn.Sequential(
     *(nn.Conv2d(1, 16, 5, padding=2, padding_mode="reflect"), nn.ReLU()),
     *(nn.Conv2d(16, 16, 3, padding=2, dilation=2, padding_mode="reflect"), nn.ReLU()),
@@ -67,7 +76,8 @@ for _ in range(STEPS):
     optimizer.step()
     schedule.step()
 
-# %% Another energy, with filters and penalties instead of the gradient and its length: it is learned through `ridge`.
+# %%
+# Another energy, with filters and penalties instead of the gradient and its length: it is learned through `ridge`.
 model = RidgeModel(axis=4, diagonal=4, size=5)
 optimizer = torch.optim.Adam(model.parameters(), 2e-2)
 schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-2, total_steps=STEPS)
@@ -79,7 +89,8 @@ for _ in range(STEPS):
     optimizer.step()
     schedule.step()
 
-# %% On pictures that they have not seen, beside the best that one number can do, and the energy of the package.
+# %%
+# On pictures that they have not seen, beside the best that one number can do, and the energy of the package.
 for name in ("camera", "coffee"):
     clean = picture(name)
     noisy = add_noise(clean)

@@ -1,7 +1,13 @@
-"""Part drums from the rest and a tune into its notes, then let a network learn what `hpss` should hear.
+"""
+Learn what the medians hear
+===========================
 
-uv run examples/separation.py              about two minutes
-uv run examples/separation.py short        seconds: it runs, and has not learned yet
+Part drums from the rest and a tune into its notes, then let a network learn what `hpss` should hear.
+
+::
+
+    uv run examples/separation.py              about two minutes
+    uv run examples/separation.py short        seconds: it runs, and has not learned yet
 """
 
 # %%
@@ -32,20 +38,23 @@ def sdr(stems: Tensor, truth: Tensor) -> Tensor:
     return 10 * (signal / error).log10().mean()
 
 
-# %% What sounds on and what is struck: by medians, and by 16 components of which each is one or the other.
+# %%
+# What sounds on and what is struck: by medians, and by 16 components of which each is one or the other.
 truth = songs(8, seed=99)
 mixture = truth.sum(1)
 print(f"medians {sdr(separate_hpss(mixture, RATE), truth):.2f} dB", end=", ")
 print(f"components {sdr(separate_nmf(mixture, RATE, components=16), truth):.2f} dB")
 
-# %% A tune of four notes: with eight components some are redundant, unless they are asked to be few.
+# %%
+# A tune of four notes: with eight components some are redundant, unless they are asked to be few.
 notes = tune(4, 4, SECONDS, sample_rate=RATE)
 for asked in ({"components": 4}, {"components": 8}, {"components": 8, "sparsity": 0.1}):
     found = components(separate_components(notes.sum(1), RATE, **asked), {"truth": notes})
     print(f"notes, {asked}: {found['notes/sdr'].median():.2f} dB")
 
 
-# %% A network draws the magnitudes anew before their medians are taken, and learns through them and the masks.
+# %%
+# A network draws the magnitudes anew before their medians are taken, and learns through them and the masks.
 def layer(inputs: int, outputs: int, size: int, apart: int = 1) -> nn.Module:
     border = (size // 2, size // 2 * apart)
     return nn.Conv2d(inputs, outputs, size, padding=border, dilation=(1, apart), padding_mode="reflect")
@@ -81,7 +90,8 @@ for _ in range(STEPS):
     optimizer.step()
     schedule.step()
 
-# %% On songs that it has not heard.
+# %%
+# On songs that it has not heard.
 with torch.no_grad():
     plain, learned = (sdr(separated(mixture, how), truth) for how in (False, True))
 print(f"plain medians {plain:.2f} dB, learned {learned:.2f} dB")

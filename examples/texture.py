@@ -1,7 +1,13 @@
-"""Part structure from texture by four models, then learn what texture is: the kernel of `split_hilbert`.
+"""
+Learn what texture is
+=====================
 
-uv run examples/texture.py              about a minute
-uv run examples/texture.py short        seconds: it runs, and has not learned yet
+Part structure from texture by four models, then learn what texture is: the kernel of `split_hilbert`.
+
+::
+
+    uv run examples/texture.py              about a minute
+    uv run examples/texture.py short        seconds: it runs, and has not learned yet
 """
 
 # %%
@@ -33,7 +39,8 @@ def psnr(texture: Tensor, truth: Tensor) -> Tensor:
     return -10 * (apart - apart.mean((-2, -1), keepdim=True)).square().mean().log10()
 
 
-# %% Four ways, each with the best of a few settings; and the weight that needs no truth.
+# %%
+# Four ways, each with the best of a few settings; and the weight that needs no truth.
 image, truth = drawings(COUNT)
 weights = torch.logspace(-2, 0, 9)
 best = {
@@ -44,7 +51,8 @@ best = {
 }
 print(", ".join(f"{name} {value:.2f} dB" for name, value in best.items()))
 
-# %% What a texture costs at each frequency is a small network's to say; the gradient goes through the solver.
+# %%
+# What a texture costs at each frequency is a small network's to say; the gradient goes through the solver.
 network = nn.Sequential(nn.Linear(2, 32), nn.Tanh(), nn.Linear(32, 32), nn.Tanh(), nn.Linear(32, 1))
 
 
@@ -60,6 +68,7 @@ for _ in range(STEPS):
     (-psnr(learned(some), hatching)).backward()
     optimizer.step()
 
-# %% On drawings that it has not seen.
+# %%
+# On drawings that it has not seen.
 with torch.no_grad():
     print(f"best of the four {max(best.values()):.2f} dB, learned kernel {psnr(learned(image), truth):.2f} dB")
