@@ -12,7 +12,6 @@ from collections.abc import Callable
 
 import torch
 from jaxtyping import Bool, Float
-from scipy.fft import next_fast_len
 from torch import Tensor
 
 from tavtorch.derivative import holds, without_derivatives
@@ -162,6 +161,8 @@ class Subsample(Operator):
 
     def _layout(self, u: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor], tuple[int, int]]:
         """Where the pixels beyond the borders come from, which of the blurred are kept, and sizes for the transform."""
+        from scipy.fft import next_fast_len  # here, so that importing tavtorch does not load scipy
+
         sides, f = self.kernel.shape[-2:], self.factor
         if any(k > n or n % f for k, n in zip(sides, u.shape[-2:], strict=True)):
             raise ValueError(
