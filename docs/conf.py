@@ -10,8 +10,8 @@ sys.path[:0] = [str(TOP), str(TOP / "docs/extensions")]
 
 from stories import pictures, printed  # noqa: E402
 
-
-project, author, html_title = "tavtorch", "the tavtorch founders", "tavtorch"
+project = html_title = "tavtorch"
+author = copyright = "the tavtorch founders, Apache-2.0"
 extensions = ["myst_parser", "sphinx.ext.viewcode", "sphinx_gallery.gen_gallery", "formulas", "reference", "findings"]
 exclude_patterns = ["_build", "extensions", "**/GALLERY_HEADER.rst"]
 suppress_warnings = ["config.cache"]  # functions in `sphinx_gallery_conf`
@@ -32,6 +32,7 @@ sphinx_gallery_conf = {
     "gallery_dirs": ["gallery"],
     "filename_pattern": r"(pictures|sounds|own)/\w+\.py|recognition\.py",  # the others train for minutes
     "ignore_pattern": r"__init__\.py",
+    "default_thumb_file": str(TOP / "docs/_static/learning.png"),
     "image_scrapers": (pictures,),
     "reset_modules": (),
     "remove_config_comments": True,
@@ -41,7 +42,7 @@ sphinx_gallery_conf = {
     "show_memory": False,
     "write_computation_times": False,
     "show_signature": False,
-    "plot_gallery": True,
+    "plot_gallery": not tags.has("unplotted"),  # sphinx-build -t unplotted: without the stories
     "within_subsection_order": "FileNameSortKey",
     "copyfile_regex": "",
 }

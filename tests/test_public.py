@@ -104,11 +104,22 @@ def test_a_library_is_called_as_promised():
     assert hasattr(tavtorch.Library, "__len__")
 
 
+def modules_after(statement):
+    script = f"import sys; {statement}; print(*sys.modules)"
+    return set(
+        subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
+    )
+
+
 def test_importing_loads_torch_and_nothing_heavy():
-    script = "import sys, tavtorch; print(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
+    loaded = modules_after("import tavtorch")
     assert "torch" in loaded
-    assert not {"lightning", "hydra", "kornia", "torchaudio", "matplotlib", "skimage", "sqlalchemy"} & set(loaded)
+    assert not {"lightning", "hydra", "kornia", "torchaudio", "matplotlib", "skimage", "sqlalchemy"} & loaded
+
+
+def test_importing_costs_few_modules_beside_torch():
+    """The time follows the modules; their number is the same on every machine."""
+    assert len(modules_after("import tavtorch") - modules_after("import torch, numpy, jaxtyping")) <= 120  # 86 on 27 November 2026
 
 
 def test_the_types_are_published():

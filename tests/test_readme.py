@@ -46,6 +46,11 @@ def test_ci_runs_the_readmes_test_command():
     assert f"\n{command}\n" in (TOP / ".ci/run").read_text()
 
 
+def test_before_a_commit_the_linters_of_ci_run():
+    hooks = re.findall(r"entry: (uv run .*?),", (TOP / ".pre-commit-config.yaml").read_text())
+    assert hooks == re.findall(r"^(uv run (?:ruff|mypy|lint).*)$", (TOP / ".ci/run").read_text(), re.MULTILINE)
+
+
 def test_the_example_runs(capsys):
     for kind, text in BLOCKS:
         if kind == "python":

@@ -31,11 +31,13 @@ class Findings(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         lines = ["| figures | the report found | we find |", "| --- | --- | --- |"]
+        told = ""
         for name, section in sections():
             if str(section.get("chapter") or "").startswith(self.arguments[0]) and section.get("course"):
                 figures = ", ".join(map(str, section.get("figures") or ())) or "–"
-                here = f"{section.get('here') or ''} `experiment={name}`"
-                lines.append(f"| {figures} | {section['course']} | {here} |".replace("\n", " "))
+                course, here = str(section["course"]), f"{section.get('here') or ''} `experiment={name}`"
+                lines.append(f"| {figures} | {'″' if course == told else course} | {here} |".replace("\n", " "))
+                told = course
         if len(lines) == 2:
             raise self.error(f"findings: no experiment has a chapter that begins with {self.arguments[0]}.")
         container = nodes.container()

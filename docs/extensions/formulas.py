@@ -8,7 +8,8 @@ from docutils import nodes
 from latex2mathml.converter import convert
 from sphinx.errors import ExtensionError
 
-SIZE = 16.0  # pixels, of the letters
+SIZE = 16.0  # pixels, of the letters as they are drawn
+SCALE = 1.12  # beside the letters of the text
 _NAMES = iter(range(1_000_000))
 
 
@@ -17,8 +18,8 @@ def drawn(latex: str) -> str:
     if unknown := re.search(r"<m[iot]>(\\\w+)", convert(latex)):
         raise ExtensionError(f"formula {latex!r}: {unknown[1]} is not known.")
     formula = ziamath.Latex(latex, size=SIZE, color="currentColor")
-    width, height = (length / SIZE for length in formula.getsize())
-    style = f"width:{width:.3f}em;height:{height:.3f}em;vertical-align:{formula.getyofst() / SIZE:.3f}em"
+    width, height = (SCALE * length / SIZE for length in formula.getsize())
+    style = f"width:{width:.3f}em;height:{height:.3f}em;vertical-align:{SCALE * formula.getyofst() / SIZE:.3f}em"
     name = f"f{next(_NAMES)}-"  # glyphs of several formulas of a page may not share their ids
     svg = re.sub(r'(id="|href="#)', rf"\g<1>{name}", formula.svg())
     return svg.replace("<svg ", f'<svg role="img" aria-label="{escape(latex)}" style="{style}" ', 1)

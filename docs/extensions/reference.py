@@ -8,7 +8,7 @@ import inspect
 import re
 import typing
 from collections.abc import Callable, Iterator
-from types import ModuleType, UnionType
+from types import FunctionType, ModuleType, UnionType
 from typing import Any
 
 from docutils import nodes
@@ -75,16 +75,13 @@ def entry(path: str, it: Any, kind: str = "") -> Iterator[str]:
     is_class = inspect.isclass(it)
     kind = kind or ("class" if is_class else "function")
     fence = "``````" if is_class else "`````"
-    yield f"{fence}{{py:{kind}}} {path.removeprefix('tavtorch.') if kind == 'x' else path}{signature(it)}"
-    yield ":canonical: " + f"{it.__module__}.{it.__qualname__}" if f"{it.__module__}.{it.__qualname__}" != path else ""
-    yield ""
+    yield from (f"{fence}{{py:{kind}}} {path}{signature(it)}", f":canonical: {it.__module__}.{it.__qualname__}", "")
     yield from text_of(it)
     if is_class:
         yield from fields(it)
         for name, method in vars(it).items():
-            if name[0] != "_" and inspect.isroutine(getattr(it, name)) and inspect.getdoc(getattr(it, name)):
-                if isinstance(method, classmethod | staticmethod) or inspect.isfunction(method):
-                    yield from entry(f"{path}.{name}", getattr(it, name), "method")
+            if name[0] != "_" and isinstance(method, FunctionType | classmethod | staticmethod):
+                yield from entry(f"{path}.{name}", getattr(it, name), "method")
     yield fence
     yield ""
 
@@ -153,7 +150,8 @@ def text_of(it: Any) -> Iterator[str]:
                 names = (found[1] or found[3]).split(", ")
                 kind = types.get(names[0], "") if len(names) == 1 else ""
                 shown = ", ".join(f"`{name}`" for name in names)
-                line = f"- {shown}{f' *{kind}*'.replace('**', '') if kind else ''}: {found[2] or ''}"
+                said = re.sub(rf"^`{re.escape(kind.partition(' ')[2])}`[;,.]? ?", "", found[2] or "")  # with its type
+                line = f"- {shown}{f' *{kind}*' if kind else ''}: {said}"
             elif heading != "Returns" and line.strip():
                 line = "  " + line.strip()
         yield linked(line)

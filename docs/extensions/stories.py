@@ -25,4 +25,6 @@ def printed(app: Any, docname: str, source: list[str]) -> None:
     output = TOP / "examples/output" / f"{Path(docname).name}.txt"
     if docname.startswith("gallery/") and output.is_file():
         lines = "".join(f"    {line}\n" for line in output.read_text().splitlines())
-        source[0] += f"\n\n.. rubric:: What it prints\n\nThis story trains for minutes: its output is kept.\n\n::\n\n{lines}"
+        source[0] += (
+            f"\n\n.. rubric:: What it prints\n\nThis story trains for minutes: its output is kept.\n\n::\n\n{lines}"
+        )

@@ -33,7 +33,7 @@ large = restore(small, lens, 0.02, regulariser=model, sigma=0.03).value
 show({"seen, half as large": small, "twice the pixels": large})
 
 # %%
-# The kernel has a gradient too. Start from a blur that is too small, and follow the gradient of the error of the result.
+# The kernel has a gradient too: from a blur that is too small, down the error of the result.
 width = torch.tensor(0.8, requires_grad=True)
 true = Blur(gaussian_kernel(1.6))(clean)
 optimizer = torch.optim.Adam([width], 0.1)

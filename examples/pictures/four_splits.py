@@ -3,7 +3,7 @@ Compare four splits
 ===================
 
 A picture is structure plus texture, and what is texture is a choice of norm: frequencies beyond a cutoff, what total
-variation leaves, what is small in Meyer's G norm, or what oscillates fast (TV-Hilbert). On drawings both parts are known.
+variation leaves, what is small in Meyer's G norm, or what oscillates fast (TV-Hilbert). Of drawings both are known.
 """
 
 # %%
@@ -22,7 +22,13 @@ show({"picture": image, "its texture": 0.5 + truth})
 
 # %%
 # Each split with the best of a few settings.
-splits = {"Fourier": split_fourier, "ROF": split_rof, "TV-L1": split_l1, "TV-G": split_meyer, "TV-Hilbert": split_hilbert}
+splits = {
+    "Fourier": split_fourier,
+    "ROF": split_rof,
+    "TV-L1": split_l1,
+    "TV-G": split_meyer,
+    "TV-Hilbert": split_hilbert,
+}
 settings = {
     "Fourier": (0.02, 0.05, 0.1, 0.15),
     "ROF": (0.1, 0.2, 0.4),

@@ -32,8 +32,8 @@ show(
 )
 
 # %%
-# The answer names its source for each pixel, so that the same copies can be made in another picture: here in the picture
-# of where each pixel comes from, x in red and y in green.
+# The answer names its source for each pixel, so that the same copies can be made in another picture: here in one of
+# where each pixel is, x in red and y in green.
 y, x = torch.meshgrid(torch.linspace(0, 1, photo.shape[-2]), torch.linspace(0, 1, photo.shape[-1]), indexing="ij")
 places = torch.stack((x, y, torch.full_like(x, 0.3)))[None]
 print(f"{int(hole.sum())} pixels, {found.iterations.item()} rounds")
