@@ -32,6 +32,23 @@ class Average(EMAWeightAveraging):
             super().on_load_checkpoint(trainer, task, checkpoint)
 
 
+class Begin(L.Callback):
+    """A training begins with the weights of a file, and not with random ones; one that is resumed goes on with its own.
+
+    Args:
+        weights: a file that `save` of a network of the same settings wrote; None is that of the package.
+    """
+
+    def __init__(self, weights: str | Path | None = None) -> None:
+        self.given = () if weights is None else (weights,)
+
+    def setup(self, trainer: L.Trainer, task: L.LightningModule, stage: str) -> None:
+        """Called before the checkpoint of a resumed training is read."""
+        if stage == TrainerFn.FITTING:
+            op: Any = task.op
+            op.load_state_dict(type(op).pretrained(*self.given, **op.settings).state_dict())
+
+
 class Keep(ModelCheckpoint):
     """Lightning's checkpoints of the best and of the last epoch, also for a run whose folder was moved.
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from tavtorch.lab.callbacks import Progress, StopTogether, TimeLeft
+from tavtorch import UNet
+from tavtorch.lab.callbacks import Begin, Progress, StopTogether, TimeLeft
 from tavtorch.lab.data.batches import loader
 from tavtorch.lab.signals import Stopped
 from tavtorch.lab.task import Task
@@ -94,3 +95,26 @@ def test_a_signal_stops_the_processes_that_were_started(error, sent):
     lone.strategy._launcher = SimpleNamespace(kill=signals.append)
     StopTogether().on_exception(lone, Task(torch.relu), error)
     assert signals == sent
+
+
+# begin
+
+
+def test_a_training_begins_with_the_weights_of_a_file(tmp_path):
+    stored, new = (UNet(width=8, depth=1, n_fft=64, hop=32) for _ in range(2))
+    stored.save(tmp_path / "stored.safetensors")
+    losses = {"loss": lambda output, truth: output.square().mean((1, 2, 3)), "optimizer": torch.optim.SGD}
+    task = Task(new, **losses)
+    callback = Begin(tmp_path / "stored.safetensors")
+    callback.setup(trainer(), task, "test")
+    assert not torch.equal(new.head.weight, stored.head.weight)
+    callback.setup(trainer(), task, "fit")
+    for mine, theirs in zip(new.parameters(), stored.parameters(), strict=True):
+        assert torch.equal(mine, theirs) and mine.requires_grad
+
+
+def test_weights_of_other_settings_are_refused(tmp_path):
+    UNet(width=8, depth=1, n_fft=64, hop=32).save(tmp_path / "stored.safetensors")
+    task = Task(UNet(width=16, depth=1, n_fft=64, hop=32), loss=None, optimizer=torch.optim.SGD)
+    with pytest.raises(ValueError, match="is of a model with"):
+        Begin(tmp_path / "stored.safetensors").setup(trainer(), task, "fit")
