@@ -119,7 +119,9 @@ def test_importing_loads_torch_and_nothing_heavy():
 
 def test_importing_costs_few_modules_beside_torch():
     """The time follows the modules; their number is the same on every machine."""
-    assert len(modules_after("import tavtorch") - modules_after("import torch, numpy, jaxtyping")) <= 120  # 86 on 27 November 2026
+    assert (
+        len(modules_after("import tavtorch") - modules_after("import torch, numpy, jaxtyping")) <= 120
+    )  # 86 on 27 November 2026
 
 
 def test_the_types_are_published():

@@ -4,6 +4,7 @@
 ```
 """
 
+import importlib
 import inspect
 import re
 import typing
@@ -57,12 +58,10 @@ def type_name(annotation: Any) -> str:
 class Names(SphinxDirective):
     required_arguments = 1
     optional_arguments = 100
-    final_argument_whitespace = True
 
     def run(self) -> list[nodes.Node]:
-        room_name, *chosen = self.arguments[0].split()
-        __import__(room_name)
-        room = __import__("sys").modules[room_name]
+        room_name, *chosen = self.arguments
+        room = importlib.import_module(room_name)
         wanted = {name: getattr(room, name) for name in chosen} if chosen else public(room)
         lines = [line for name, it in wanted.items() for line in entry(address(name, room), it)]
         place, container = self.get_source_info(), nodes.container()

@@ -26,6 +26,11 @@ if TYPE_CHECKING:
     from tavtorch.lab.task import Task
 
 log = logging.getLogger(__name__)
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+CONFIGS = next(path for path in (_PACKAGE.parent / "configs", _PACKAGE / "configs") if path.is_dir())
+"""Of a checkout, or of an installed wheel."""
+
 _EVALUATE_ONLY = ("run", "overwrite", "strict", "train_for", "callbacks", "media")  # unknown to train.py
 
 

@@ -6,7 +6,6 @@ import re
 import typing
 from collections.abc import Callable, Iterator
 from functools import cache, lru_cache
-from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
@@ -15,11 +14,7 @@ from omegaconf import DictConfig
 from torch import nn
 
 import tavtorch
-from tavtorch.lab.run import plain
-
-_HERE = Path(__file__).resolve()
-CONFIGS = next(path for path in (_HERE.parents[3] / "configs", _HERE.parents[2] / "configs") if path.is_dir())
-"""Of a checkout, or of an installed wheel."""
+from tavtorch.lab.run import CONFIGS, plain
 
 _NEAR = {"image hole": ("near_hole", 64), "image points": ("near_points", 32)}  # by what an op takes
 _WHOLE = {"separate": ["media=recording"]}  # read as a whole, since all of it is shown

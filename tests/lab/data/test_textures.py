@@ -3,7 +3,7 @@ from functools import partial
 import pytest
 import torch
 
-from tavtorch.lab.data.synthetic.textures import checks, grain, grating, textured
+from tavtorch.lab.data.synthetic.textures import checks, grain, grating, textured, warped, weave
 
 
 def grid(size=64):
@@ -45,3 +45,21 @@ def test_the_parts_add_up_and_half_of_the_shapes_are_bare():
 def test_the_same_seed_makes_the_same():
     one, same, other = (textured(source(seed), texture=grain, size=32)["inputs"]["image"] for seed in (1, 1, 2))
     assert torch.equal(one, same) and not torch.equal(one, other)
+
+
+@pytest.mark.parametrize("pattern", [partial(warped, frequency=(0.12, 0.09)), partial(weave, thread=4.6)])
+def test_a_pattern_has_mean_zero_and_deviation_one(pattern):
+    drawn = pattern(grid(192), source())
+    assert abs(drawn.mean()) < 0.05 and abs(drawn.square().mean().sqrt() - 1) < 0.05
+
+
+def test_shades_change_the_structure_and_nothing_else():
+    plain, shaded = (
+        textured(
+            torch.Generator().manual_seed(0), texture=partial(grating, frequency=(0.1, 0)), shapes=1, shades=shades
+        )
+        for shades in (0.0, 0.1)
+    )
+    apart = shaded["truth"]["structure"] - plain["truth"]["structure"]
+    assert 0.05 < apart.abs().max() <= 0.1001
+    assert torch.equal(shaded["inputs"]["image"], sum(shaded["truth"].values()))
