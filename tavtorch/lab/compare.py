@@ -41,9 +41,11 @@ class Comparison(NamedTuple):
     average: str
     page: Path
     """The page of it, with every item and its pictures or players."""
+    notes: Sequence[str] = ()
+    """Items at which a peer failed, and why; they do not count for it."""
 
     def __str__(self) -> str:
-        return f"{as_text(self.table, f'{self.system}, {self.average}')}\n{self.page}"
+        return "\n".join([as_text(self.table, f"{self.system}, {self.average}"), *self.notes, str(self.page)])
 
 
 class System(NamedTuple):
@@ -73,7 +75,7 @@ def compare(
     rivals = {name: other for name, other in how.peers.items() if peers.installed(other)} if peer else {}
     show = how.show or instantiate(config.task.show, _convert_="all")
 
-    rows, exhibits = list[Row](), list[tuple[str, list[Panel]]]()
+    rows, exhibits, notes = list[Row](), list[tuple[str, list[Panel]]](), list[str]()
     for i in range(len(data.test)):
         batch = collate([data.test[i]])
         inputs, row = list(batch["inputs"].values()), Row(name=batch["name"][0])
@@ -82,8 +84,14 @@ def compare(
         calls |= {name: partial(other, *inputs) for name, other in rivals.items()}
         for name, call in calls.items():
             begun = time.perf_counter()
-            with torch.no_grad():
-                output = how.form(call(), batch)
+            try:
+                with torch.no_grad():
+                    output = how.form(call(), batch)
+            except Exception as error:
+                if name not in rivals:
+                    raise
+                notes.append(f"{name} fails on {row['name']}: {error}")
+                continue
             row[f"{name}/{_TIME}"] = time.perf_counter() - begun
             scores = {column: float(values[0]) for column, values in score(output, batch).items()}
             row |= {f"{name}/{measure}": scores[column] for measure, column in _columns(how, scores).items()}
@@ -108,9 +116,10 @@ def compare(
         table=table,
         rows=rows,
         exhibits=exhibits,
+        notes=notes,
     )
     section.write(Path(folder, system))
-    return Comparison(system, table, average.__name__, Path(folder, system, "report.html"))
+    return Comparison(system, table, average.__name__, Path(folder, system, "report.html"), notes)
 
 
 def _config(task: Sequence[str], seed: int) -> DictConfig:
@@ -200,7 +209,7 @@ SYSTEMS = {
         ["task=inpaint_tv", "data=written", "data.size=160", "data.damage.height=16"],
         {"psnr_in_hole": "result/psnr_in_hole", "ssim": "result/ssim"},
         _picture,
-        {"scikit-image": peers.biharmonic},
+        {"OpenCV": peers.telea},
         restored,
     ),
     "patches": System(

@@ -43,6 +43,17 @@ def test_ours_in_a_strangers_hands_scores_as_ours(tmp_path):
     assert json.loads(json.dumps(section.table)) == found.table
 
 
+def test_a_peer_that_fails_costs_no_score(tmp_path, monkeypatch):
+    def failing(image):
+        raise RuntimeError("no memory")
+
+    monkeypatch.setitem(SYSTEMS, "rof", SYSTEMS["rof"]._replace(peers={"peer": failing}))
+    found = benchmark(lambda image: image, "rof", folder=tmp_path)
+    assert set(found.table["psnr"]) == {"yours", "tavtorch"}
+    assert found.notes == Section.read(tmp_path / "rof" / "section.json").notes
+    assert found.notes[0] == "peer fails on camera: no memory" and found.notes[0] in str(found)
+
+
 def test_the_truth_is_that_of_its_seed(tmp_path):
     def score(seed):
         return benchmark(lambda image: image, "rof", folder=tmp_path, seed=seed, peer=False).table["psnr"]["yours"]
