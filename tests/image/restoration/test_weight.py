@@ -48,6 +48,20 @@ def test_the_level_of_the_noise_is_found():
     assert (noise_level(clean) < 1e-3).all()
 
 
+def test_textures_and_clipped_parts_are_not_taken_for_noise():
+    y, x = torch.meshgrid(torch.arange(160.0), torch.arange(160.0), indexing="ij")
+    stripes = 0.5 + 0.3 * torch.sin(2 * x + y) * (x > 40)  # three quarters of it
+    noisy = stripes + 0.06 * torch.randn(2, 1, 160, 160)
+    torch.testing.assert_close(noise_level(noisy), torch.full((2,), 0.06), rtol=0.06, atol=0)
+    framed = torch.nn.functional.pad(noisy, (50, 50, 50, 50)).clamp(0, 1)
+    torch.testing.assert_close(noise_level(framed), torch.full((2,), 0.06), rtol=0.06, atol=0)
+
+
+def test_the_level_of_colours_and_volumes_is_that_of_all_their_planes():
+    for shape in ((1, 3, 90, 70), (1, 1, 5, 90, 70), (1, 2, 3, 70, 5)):
+        assert abs(noise_level(1e3 + 0.2 * torch.randn(shape, dtype=torch.float64)).item() / 0.2 - 1) < 0.06
+
+
 def test_sure_is_near_the_best_weight():
     clean, noisy = scene()
 
@@ -87,6 +101,18 @@ def test_alone_is_together():
     four = sure_weight(noisy[1:2].expand(4, -1, -1, -1), generator=signs())
     torch.testing.assert_close(four, sure_weight(noisy[1:2], generator=signs()).expand(4))
     assert torch.equal(sure_weight(noisy, generator=signs()), sure_weight(noisy, generator=signs()))
+    torch.testing.assert_close(noise_level(noisy), torch.cat([noise_level(one[None]) for one in noisy]))
+
+
+# gradient
+
+
+def test_the_level_has_a_gradient():
+    noisy = torch.rand(2, 1, 12, 11, dtype=torch.float64, requires_grad=True)
+    torch.autograd.gradcheck(noise_level, (noisy,))
+    flat = torch.full((1, 1, 9, 9), 0.3, requires_grad=True)
+    noise_level(flat).backward()
+    assert (flat.grad == 0).all()
 
 
 # errors
