@@ -1,10 +1,13 @@
 """Models whose weights come with the package, as safetensors files: numbers alone, nothing in them is ever run."""
 
+import functools
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import nn
@@ -69,3 +72,19 @@ def read_model(kind: type[Model], path: str | Path, settings: dict[str, Any]) ->
     except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"path: {path} holds no weights of a {kind.__name__}; write them with its `save`.") from error
     return model.eval()
+
+
+def of_the_package(pretrained: Callable[[], Model], device: torch.device) -> Model:
+    """The model with the weights that come with the package, read once for each device, for use and not to be trained.
+
+    >>> from tavtorch import RidgeModel
+    >>> of_the_package(RidgeModel.pretrained, torch.device("cpu")).rho
+    0.95
+    """
+    model: Model = _read_once(pretrained, device)
+    return model
+
+
+@functools.cache
+def _read_once(pretrained: Callable[[], nn.Module], device: torch.device) -> Any:
+    return pretrained().to(device).requires_grad_(False)

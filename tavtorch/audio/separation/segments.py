@@ -1,6 +1,5 @@
 """Songs as overlapping segments that are separated one by one: what whole songs, files and streams share."""
 
-import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -98,12 +97,6 @@ def separate_segment(wave: Float[Tensor, "b c t"], ratio: Fraction, model: UNet)
     # Back at the rate of the wave, a segment may be some samples too long or too short.
     back = resampled(stems.to(wave.dtype).contiguous(), 1 / ratio)[..., :length]
     return torch.nn.functional.pad(back, (0, length - back.shape[-1]))
-
-
-@functools.cache
-def of_the_package(device: torch.device) -> UNet:
-    """The network that comes with the package."""
-    return UNet.pretrained().to(device).requires_grad_(False)
 
 
 @contextmanager

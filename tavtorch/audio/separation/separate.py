@@ -6,8 +6,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tavtorch.audio.check import check_rate, check_wave
-from tavtorch.audio.separation.segments import Segments, of_the_package
+from tavtorch.audio.separation.segments import Segments
 from tavtorch.audio.separation.unet import UNet
+from tavtorch.weights import of_the_package
 
 
 def separate(
@@ -46,7 +47,8 @@ def separate(
     torch.Size([1, 2, 2, 44100])
     """
     check_wave(wave, sample_rate)
-    segments = _segments(sample_rate, model or of_the_package(wave.device), segment, overlap, sum_to_mixture)
+    model = model or of_the_package(UNet.pretrained, wave.device)
+    segments = _segments(sample_rate, model, segment, overlap, sum_to_mixture)
     stems = wave.new_zeros(wave.shape[0], len(segments.model.stems), *wave.shape[1:])
     start = 0
     for part in segments.push(wave, last=True):
@@ -85,7 +87,7 @@ def separate_blocks(
     for block in blocks:
         check_wave(block, sample_rate)
         if segments is None:
-            model, shape = model or of_the_package(block.device), list(block.shape[:2])
+            model, shape = model or of_the_package(UNet.pretrained, block.device), list(block.shape[:2])
             segments = _segments(sample_rate, model, segment, overlap, sum_to_mixture)
         if list(block.shape[:2]) != shape:
             raise ValueError(f"blocks: expected {shape} songs and channels in all, got {list(block.shape[:2])}.")

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from tavtorch.audio.check import check_samples, check_wave
 from tavtorch.audio.resampling import rate_ratio
-from tavtorch.audio.separation.segments import Segments, of_the_package
+from tavtorch.audio.separation.segments import Segments
 from tavtorch.audio.separation.unet import UNet
+from tavtorch.weights import of_the_package
 
 
 class Separator:
@@ -81,7 +82,7 @@ class Separator:
         return stems
 
     def _begun(self, sample_rate: int, device: torch.device) -> Segments:
-        model, fade = self.model or of_the_package(device), self.delay / 3
+        model, fade = self.model or of_the_package(UNet.pretrained, device), self.delay / 3
         unit = rate_ratio(sample_rate, model.sample_rate).denominator / sample_rate  # s, to which both are rounded
         segments = Segments(
             model,

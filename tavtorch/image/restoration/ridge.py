@@ -1,6 +1,5 @@
 """Denoising with a learned regulariser whose minimiser is unique and certified."""
 
-import functools
 import math
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from tavtorch.image.fields import Frame, frame_of
 from tavtorch.image.restoration.experts import Experts, between_grid, minimise, spectrum
 from tavtorch.image.restoration.weight import noise_level
 from tavtorch.solve import Solution, Stop
-from tavtorch.weights import read_model, write_model
+from tavtorch.weights import of_the_package, read_model, write_model
 
 WEIGHTS = Path(__file__).with_name("ridge.safetensors")
 """The weights that come with the package; benchmarks/README.md says how they were trained."""
@@ -69,7 +68,7 @@ def ridge(
     (True, tensor(True))
     """
     check_image(image)
-    model = _of_the_package(image.device) if model is None else model
+    model = of_the_package(RidgeModel.pretrained, image.device) if model is None else model
     stop = stop or Stop(tol=1e-3, max_iter=500, every=1)
     dtype, f = image.dtype, full_precision(image)
     level, frame = _spread(sigma, f), frame_of(f)
@@ -168,11 +167,6 @@ class RidgeModel(nn.Module):
         """What each family has, `(levels, families, …)`, for each filter."""
         along, slanted = family.split([len(self.axis), len(self.diagonal)], dim=1)
         return torch.cat((along, along, slanted, slanted, slanted, slanted), 1)
-
-
-@functools.cache
-def _of_the_package(device: torch.device) -> RidgeModel:
-    return RidgeModel.pretrained().to(device).requires_grad_(False)
 
 
 def to_axes(image: Tensor) -> Tensor:
