@@ -12,6 +12,7 @@ import numpy as np
 import scipy.sparse as sparse
 import torch
 import torch.nn.functional as F
+from measure import seconds
 from scipy.sparse.linalg import spsolve
 from skimage import data
 from skimage.segmentation import active_contour, chan_vese, morphological_chan_vese
@@ -32,16 +33,6 @@ FORCES = {
     "GVF, 80 explicit steps": lambda image: explicit(image, 80),
     "GVF, solved": partial(gvf_force, smoothness=0.2),
 }
-
-
-def seconds(run, repeats=3):
-    """Least CPU time of some runs."""
-    times = []
-    for _ in range(repeats):
-        start = time.process_time()
-        run()
-        times.append(time.process_time() - start)
-    return min(times)
 
 
 def dice(seed=0):

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from measure import timed
 from torchaudio.functional import add_noise, phase_vocoder, resample
 
 from tavtorch import Library, fingerprint, recognise
@@ -344,18 +345,6 @@ def radio(data, seed, count, minutes=40):
     print(f"songs left out, {len(unknown) / RATE / 60:.0f} minutes: {len(false)} tracks", flush=True)
 
 
-def least(run, repeats=5):
-    """Least seconds and CPU seconds of some runs."""
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter(), time.process_time()
-        run()
-        if DEVICE == "cuda":
-            torch.cuda.synchronize()
-        times.append((time.perf_counter() - start[0], time.process_time() - start[1]))
-    return min(a for a, _ in times), min(b for _, b in times)
-
-
 def speed(data, songs):
     library, _, inside, _, speech = data[None]
     wave = torch.cat(list(songs.values()))[: 600 * RATE]
@@ -363,18 +352,18 @@ def speed(data, songs):
     for rate in (8000, 44100):
         song = wave if rate == RATE else torch.randn(600 * rate)
         song = song[None, None].to(DEVICE)
-        wall, cpu = least(lambda song=song, rate=rate: fingerprint(song, rate, verify=False), 3)
+        wall, cpu = timed(lambda song=song, rate=rate: fingerprint(song, rate, verify=False), 3)
         print(f"fingerprint 10 minutes at {rate} Hz    {600 / wall:8.0f} x real time ({600 / cpu:.0f})")
     clips, _, _ = cut(inside, 5, 50, torch.Generator().manual_seed(0))
     clips = noisy(clips, speech, torch.Generator().manual_seed(0))["speech + white"][:, None].to(DEVICE)
-    wall, cpu = least(lambda: library.recognise(fingerprint(clips[:1], RATE)))
+    wall, cpu = timed(lambda: library.recognise(fingerprint(clips[:1], RATE)))
     print(f"one clip of 5 s, both noises       {1000 * wall:8.1f} ms ({1000 * cpu:.1f})")
-    wall, cpu = least(lambda: library.recognise(fingerprint(clips, RATE)))
+    wall, cpu = timed(lambda: library.recognise(fingerprint(clips, RATE)))
     print(f"the same in a batch of 50          {1000 * wall / 50:8.1f} ms a clip ({1000 * cpu / 50:.1f})")
     if DEVICE == "cuda":
         many = clips.repeat(20, 1, 1)
         print(
-            f"a batch of 1,000 clips             {least(lambda: library.recognise(fingerprint(many, RATE)))[0]:8.2f} s"
+            f"a batch of 1,000 clips             {timed(lambda: library.recognise(fingerprint(many, RATE)))[0]:8.2f} s"
         )
     with tempfile.TemporaryDirectory() as folder:
         stored = Library(Path(folder) / "songs.db")

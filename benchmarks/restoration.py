@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from measure import seconds
 from skimage import data
 from skimage.color import rgb2gray
 from skimage.io import imread
@@ -58,17 +59,6 @@ def ball(side=128):
 
 def noisy(clean, sigma, seed=0):
     return clean + sigma * torch.randn(clean.shape, generator=torch.Generator().manual_seed(seed))
-
-
-def seconds(run, repeats=5):
-    """Least CPU time of some runs, after one that compiles."""
-    run()
-    times = []
-    for _ in range(repeats):
-        start = time.process_time()
-        run()
-        times.append(time.process_time() - start)
-    return min(times)
 
 
 def energy(u, f, weight):

@@ -4,11 +4,11 @@ SET12 is the folder of that set; without it the rows that need it are left out. 
 """
 
 import sys
-import time
 from functools import partial
 from pathlib import Path
 
 import torch
+from measure import seconds
 from skimage.restoration import denoise_tv_chambolle
 
 import tavtorch
@@ -35,17 +35,6 @@ SPLITS = {  # and the settings that are tried: each is scored at its best
 
 def psnr(image, truth):
     return -10 * (image - truth).square().flatten(1).mean(1).log10()
-
-
-def seconds(run, repeats=3):
-    """Least processor time of some runs, which other processes disturb less than the clock's."""
-    run()
-    times = []
-    for _ in range(repeats):
-        start = time.process_time()
-        run()
-        times.append(time.process_time() - start)
-    return min(times)
 
 
 def iterations(image):

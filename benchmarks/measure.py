@@ -1,0 +1,100 @@
+"""Time, and figures that can be traced: every benchmark takes them from here."""
+
+import datetime
+import json
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from tavtorch.lab.page import machine, number
+
+RESULTS = Path(__file__).with_name("results")
+
+
+def timed(run, repeats=3):
+    """Least seconds by the clock and least processor seconds of some runs, after one that compiles."""
+    on_gpu, times = torch.cuda.is_available(), []
+    run()
+    for _ in range(repeats):
+        start = time.perf_counter(), time.process_time()
+        run()
+        if on_gpu:
+            torch.cuda.synchronize()
+        times.append((time.perf_counter() - start[0], time.process_time() - start[1]))
+    return min(wall for wall, _ in times), min(cpu for _, cpu in times)
+
+
+def seconds(run, repeats=3):
+    """Least processor seconds of some runs, which other processes disturb little; with a GPU those of the clock."""
+    wall, cpu = timed(run, repeats)
+    return wall if torch.cuda.is_available() else cpu
+
+
+class Figure(NamedTuple):
+    """A number, and what it takes to measure it again."""
+
+    what: str
+    value: float
+    unit: str
+    command: str
+    commit: str
+    machine: str
+    date: str
+
+
+def record(file: str, figures: dict[tuple[str, str], float]) -> list[Figure]:
+    """Add figures, by what they are of and their unit, to `results/<file>.jsonl`."""
+    command = shlex.join(["python", "-m", "benchmarks"] if sys.argv[0].endswith("__main__.py") else sys.argv)
+    git = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    commit = subprocess.run(git, cwd=Path(__file__).parent, capture_output=True, text=True).stdout.strip()
+    today = datetime.datetime.now(datetime.UTC).date().isoformat()
+    made = [Figure(what, value, unit, command, commit, machine(), today) for (what, unit), value in figures.items()]
+    RESULTS.mkdir(exist_ok=True)
+    with (RESULTS / f"{file}.jsonl").open("a") as lines:
+        lines.writelines(json.dumps(figure._asdict(), ensure_ascii=False) + "\n" for figure in made)
+    return made
+
+
+def newest(file: str) -> dict[str, Figure]:
+    """The last figure of each thing that was measured."""
+    path = RESULTS / f"{file}.jsonl"
+    lines: list[dict[str, Any]] = [json.loads(line) for line in path.open()] if path.is_file() else []
+    return {line["what"]: Figure(**line) for line in lines}
+
+
+def table(figures: dict[str, Figure]) -> str:
+    """Figures named `what: function` in Markdown: ours, and beside it the peers'."""
+    rows: dict[str, dict[str, str]] = {}
+    for name, figure in figures.items():
+        what, _, function = name.rpartition(": ")
+        rows.setdefault(what, {})[function] = f"{number(figure.value, figure.unit)} {figure.unit}".strip()
+    lines = ["| | tavtorch | peers |", "|---|---|---|"]
+    for what, values in rows.items():
+        peers = ", ".join(f"{value} {name}" for name, value in values.items() if name != "tavtorch")
+        lines.append(f"| {what} | {values['tavtorch']} | {peers} |")
+    last = max(figures.values(), key=lambda figure: figure.date)
+    return "\n".join([*lines, "", f"`{last.command}` at {last.commit}, {last.date}: {last.machine}."])
+
+
+def moved(before: dict[str, Figure], now: list[Figure]) -> list[str]:
+    """What changed by more than the noise: a hundredth for scores, a quarter for times."""
+    told = []
+    for figure in now:
+        old = before.get(figure.what)
+        noise = 0.25 if figure.unit in ("ms", "s") else 0.01
+        if old and abs(figure.value - old.value) > noise * max(abs(old.value), 1e-9):
+            unit, since = figure.unit, f"at {old.commit}, {old.machine}"
+            told.append(f"{figure.what}: {number(old.value)} -> {number(figure.value)} {unit} ({since})")
+    return told
+
+
+def put(page: Path, name: str, text: str) -> None:
+    """Write a text between the lines `<!-- NAME -->` and `<!-- /NAME -->` of a page."""
+    before, rest = page.read_text().split(f"<!-- {name} -->\n")
+    after = rest.split(f"<!-- /{name} -->")[1]
+    page.write_text(f"{before}<!-- {name} -->\n{text}\n<!-- /{name} -->{after}")

@@ -1,0 +1,46 @@
+"""Figures that can be traced."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+TOP = Path(__file__).resolve().parents[1]
+README = (TOP / "benchmarks/README.md").read_text()
+
+
+@pytest.fixture
+def measure(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(TOP / "benchmarks"))
+    import measure
+
+    monkeypatch.setattr(measure, "RESULTS", tmp_path)
+    monkeypatch.setattr(sys, "argv", ["benchmarks/x.py", "two words"])
+    return measure
+
+
+def test_a_figure_says_how_to_measure_it_again(measure):
+    (made,) = measure.record("some", {("rof: PSNR: tavtorch", "dB"): 28.0})
+    assert measure.newest("some") == {"rof: PSNR: tavtorch": made}
+    assert made.command == "benchmarks/x.py 'two words'" and made.commit and made.machine
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d", made.date)
+
+
+def test_what_moved_beyond_noise_is_told(measure):
+    before = {figure.what: figure for figure in measure.record("some", {("a", "dB"): 28.0, ("b", "ms"): 100})}
+    assert measure.moved(before, measure.record("some", {("a", "dB"): 28.01, ("b", "ms"): 110, ("c", ""): 1.0})) == []
+    told = measure.moved(before, measure.record("some", {("a", "dB"): 29.0, ("b", "ms"): 200}))
+    assert [line.split(":")[0] for line in told] == ["a", "b"] and "28 -> 29 dB" in told[0]
+
+
+def test_time_is_that_of_the_run(measure):
+    runs = []
+    assert 0 <= measure.seconds(lambda: runs.append(sum(range(1000))), repeats=2) < 1
+    assert len(runs) == 3
+
+
+def test_the_table_of_the_page_is_that_of_its_figures(measure, monkeypatch):
+    monkeypatch.undo()
+    shown = re.search(r"<!-- quick -->\n(.*?)\n<!-- /quick -->", README, re.DOTALL)[1]
+    assert shown == measure.table(measure.newest("quick"))
