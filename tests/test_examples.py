@@ -29,8 +29,8 @@ def test_separation():
     assert few > eight and four > eight
 
 
-def test_recognition():
-    assert said("recognition.py").splitlines() == [
+def test_a_library_of_your_records():
+    assert said("sounds/a_library_of_your_records.py").splitlines() == [
         "4 songs",
         "4 of 4 named; the first is song 0 from 21.9 s on",
         "unknown: refused",

@@ -79,7 +79,7 @@ def entry(path: str, it: Any, kind: str = "") -> Iterator[str]:
     if is_class:
         yield from fields(it)
         for name, method in vars(it).items():
-            if name[0] != "_" and isinstance(method, FunctionType | classmethod | staticmethod):
+            if name[0] != "_" and isinstance(method, FunctionType | classmethod | staticmethod) and method.__doc__:
                 yield from entry(f"{path}.{name}", getattr(it, name), "method")
     yield fence
     yield ""

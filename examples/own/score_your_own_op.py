@@ -41,5 +41,5 @@ noisy = clean + 0.1 * torch.randn_like(clean)
 show({"noisy": noisy, "yours": non_local_means(noisy), "ours": tavtorch.rof(noisy, 0.08).value, "clean": clean})
 
 # %%
-# Structure and texture have no benchmark in the literature; ``"split"`` is one. A Gaussian blur as structure:
+# Structure and texture have no benchmark in the literature; ``"split"`` is one. A running mean as structure:
 print(tavtorch.lab.benchmark(lambda image: F.avg_pool2d(F.pad(image, [4] * 4, mode="reflect"), 9, stride=1), "split"))

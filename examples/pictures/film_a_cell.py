@@ -24,8 +24,8 @@ print("film", tuple(film.shape), "contours", tuple(found.value.shape))
 
 def drawn(frame: int):
     figure, axes = image_figure(film[0, :, frame])
-    for contour in found.value[0, frame].unflatten(0, (-1, start.shape[-2])).detach():
-        axes.plot(*torch.cat((contour, contour[:1])).T, linewidth=2)
+    contour = found.value[0, frame]
+    axes.plot(*torch.cat((contour, contour[:1])).T, linewidth=3)
     return figure
 
 

@@ -6,8 +6,8 @@ Fill a library with songs, name noisy clips of them, refuse a song that it does 
 
 ::
 
-    uv run examples/recognition.py              about half a minute
-    uv run examples/recognition.py short        the same with fewer songs
+    uv run examples/sounds/a_library_of_your_records.py              about half a minute
+    uv run examples/sounds/a_library_of_your_records.py short        the same with fewer songs
 """
 
 # %%
@@ -18,6 +18,7 @@ import torch
 from tavtorch import Library, fingerprint, recognise
 from tavtorch.audio.recognition import setlist
 from tavtorch.lab.data.synthetic import band
+from tavtorch.lab.notebook import show
 
 SONGS, SECONDS, RATE = (4 if "short" in sys.argv else 16), 30.0, 16000
 generator = torch.Generator().manual_seed(0)
@@ -36,9 +37,11 @@ print(len(library), "songs")
 starts = torch.randint(int((SECONDS - 5) * RATE), (SONGS,), generator=generator).tolist()
 clips = torch.stack([song[:, start : start + 5 * RATE] for song, start in zip(known, starts, strict=True)])
 noise = torch.randn(clips.shape, generator=generator) * clips.std((1, 2), keepdim=True)
-answers = recognise(clips + noise, RATE, library=library)
+heard = clips + noise
+answers = recognise(heard, RATE, library=library)
 right = sum(found[0].name == f"song {i}" and found[0].accepted for i, found in enumerate(answers))
 print(f"{right} of {SONGS} named; the first is {answers[0][0].name} from {answers[0][0].offset:.1f} s on")
+show({"a clip": clips, "as it is heard": heard}, RATE)
 
 # %%
 # A song that the library does not have: its best answer is not accepted.
