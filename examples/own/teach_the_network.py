@@ -37,4 +37,4 @@ print(ran.stdout[-1500:].replace(str(folder), "FOLDER"))
 
 # %%
 # The page ``report.html`` beside the checkpoints has the learning curves, the scores of each song, and players.
-print(*sorted(path.relative_to(folder).as_posix() for path in (folder / "run").rglob("*.*")), sep="\n")
+print(*sorted(path.name for path in (folder / "run").iterdir() if path.name[0] != "."), sep="\n")

@@ -238,7 +238,7 @@ SYSTEMS = {
         ],
         {"vocals_si_sdr_gain": "vocals/si_sdr_gain", "vocals_sdr": "vocals/sdr"},
         _stems,
-        {"two medians": peers.two_medians},
+        {"medians, ours": peers.two_medians},
     ),
     "recognise": System(
         ["task=recognise", "data=music", "data.generated=16", "data.unknown=6", "data.clips=8"],
