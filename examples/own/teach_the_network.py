@@ -25,7 +25,7 @@ for song in generated_songs(6, 8.0, sample_rate=16000, seed=7):
 print(*sorted(path.relative_to(folder).as_posix() for path in (folder / "songs").rglob("*.flac"))[:4], sep="\n")
 
 # %%
-# Three short epochs of a narrow network, to see how it goes. Without the words after ``files=`` it is the real training:
+# Three short epochs of a narrow network, to see how it goes. Without the words after ``files=`` it is a real training:
 # ten minutes on two cores, more on more songs. It may be stopped at any time; ``ckpt=last`` goes on.
 short = ["trainer.max_epochs=3", "data.per_epoch=24", "data.generated=0", "task.op.width=8", "data.workers=0"]
 here = [f"hydra.run.dir={folder / 'run'}"]
