@@ -34,7 +34,7 @@ show({f"frame {frame}": drawn(frame) for frame in (0, film.shape[2] // 2, film.s
 # %%
 # Two forces for one border: edges by the gradient vector flow, or the colours inside and outside (Chan & Vese).
 picture, mask, points = stars(1, 128, noise=0.1, generator=torch.Generator().manual_seed(1))
-shown = {"picture": picture, "truth": mask.float()}
+shown = {"picture": picture, "truth": mask}
 for name, options in {
     "edges": {"force": partial(gvf_force, smoothness=0.2)},
     "colours": {"force": None, "region": chan_vese_force},
@@ -43,5 +43,5 @@ for name, options in {
     inside = fill(snake.value, picture.shape[-2:])
     overlap = ((inside & mask).sum() / (inside | mask).sum()).item()
     print(f"{name}: {snake.iterations.flatten()[0].item()} steps, overlap {overlap:.2f}")
-    shown[f"by {name}"] = inside.float()
+    shown[f"by {name}"] = inside
 show(shown)

@@ -20,7 +20,7 @@ photo = square(bundled("camera")[None], 256)
 corners = [[75, 29], [102, 22], [134, 24], [150, 65], [169, 69], [169, 116], [175, 155], [215, 256], [0, 256], [0, 100]]
 hole = fill(torch.tensor([[*corners, [20, 75], [52, 49]]]).float(), (256, 256))
 print(f"{hole.float().mean():.0%} of the picture")
-show({"photo": photo, "what shall go": hole.float(), "known": photo.masked_fill(hole, 1.0)})
+show({"photo": photo, "what shall go": hole, "known": photo.masked_fill(hole, 1.0)})
 
 # %%
 # Copies continue grass and sky; diffusion and total variation only continue grey levels.

@@ -30,7 +30,7 @@ def show(things: Mapping[str, Tensor | Figure], sample_rate: int | None = None) 
             raise ValueError("things: a sample_rate is for waves; show figures and pictures without it.")
         return Panels(sound_panels(waves, sample_rate))
     return Panels(
-        Panel(caption, plot(thing) if isinstance(thing, Figure) else picture(thing[0]))
+        Panel(caption, plot(thing) if isinstance(thing, Figure) else picture(thing[0].float()))
         for caption, thing in things.items()
     )
 
