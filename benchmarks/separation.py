@@ -19,6 +19,7 @@ from pathlib import Path
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
+from measure import timed
 from torchmetrics.functional.audio import scale_invariant_signal_distortion_ratio as si_sdr
 
 import tavtorch
@@ -33,15 +34,8 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 def seconds(run, repeats=3):
     """Least time of some runs: what the machine can do when nobody disturbs it; with one thread, processor time."""
-    clock = time.process_time if DEVICE == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
-    times = []
-    for _ in range(repeats):
-        start = clock()
-        run()
-        if DEVICE == "cuda":
-            torch.cuda.synchronize()
-        times.append(clock() - start)
-    return min(times)
+    wall, cpu = timed(run, repeats)
+    return cpu if DEVICE == "cpu" and torch.get_num_threads() == 1 else wall
 
 
 def configured():
