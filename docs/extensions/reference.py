@@ -145,7 +145,7 @@ def text_of(it: Any) -> Iterator[str]:
             heading = None
         if heading:
             line = line.removeprefix("    ")
-            if found := re.match(r"([\w, ]+): (.*)|([\w]+):$", line) if heading != "Returns" else None:
+            if found := re.match(r"(\w[\w, ]*): (.*)|(\w+):$", line) if heading != "Returns" else None:
                 names = (found[1] or found[3]).split(", ")
                 kind = types.get(names[0], "") if len(names) == 1 else ""
                 shown = ", ".join(f"`{name}`" for name in names)

@@ -8,7 +8,7 @@ painted in one colour, or by hand in ``tavtorch-studio``.
 """
 
 # %%
-# A photographer, outlined by a dozen corners as one clicks them.
+# A spoon, outlined by a few corners as one clicks them.
 import torch
 
 from tavtorch import fill, inpaint_harmonic, inpaint_patches, inpaint_tv
@@ -16,14 +16,15 @@ from tavtorch.image.patches import apply
 from tavtorch.lab.data.images import bundled, square
 from tavtorch.lab.notebook import show
 
-photo = square(bundled("camera")[None], 256)
-corners = [[75, 29], [102, 22], [134, 24], [150, 65], [169, 69], [169, 116], [175, 155], [215, 256], [0, 256], [0, 100]]
-hole = fill(torch.tensor([[*corners, [20, 75], [52, 49]]]).float(), (256, 256))
+photo = square(bundled("coffee")[None], 256)
+corners = [[189, 40], [210, 40], [208, 62], [190, 140], [201, 168], [200, 200], [176, 214], [150, 208], [138, 186]]
+corners += [[140, 150], [172, 140], [192, 80]]
+hole = fill(torch.tensor([corners]).float(), (256, 256))
 print(f"{hole.float().mean():.0%} of the picture")
-show({"photo": photo, "what shall go": hole, "known": photo.masked_fill(hole, 1.0)})
+show({"photo": photo, "what shall go": photo.masked_fill(hole, 1.0)})
 
 # %%
-# Copies continue grass and sky; diffusion and total variation only continue grey levels.
+# Copies continue grain and rims; diffusion and total variation only continue colours.
 found = inpaint_patches(photo, hole)
 show(
     {
@@ -35,7 +36,7 @@ show(
 
 # %%
 # The answer names its source for each pixel, so that the same copies can be made in another picture: here in one of
-# where each pixel is, x in red and y in green. Most copies come in large pieces, as a restorer would cut them.
+# where each pixel is, x in red and y in green. Copies come in pieces, as a restorer would cut them.
 y, x = torch.meshgrid(*(2 * [torch.linspace(0, 1, 256)]), indexing="ij")
 places = torch.stack((x, y, torch.full_like(x, 0.3)))[None]
 show({"where each pixel is from": apply(found.sources, places)})

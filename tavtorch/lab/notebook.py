@@ -1,9 +1,12 @@
 """Pictures and players for notebooks, and for the gallery of the documentation."""
 
+from base64 import b64decode
 from collections.abc import Mapping
 from html import escape
+from io import BytesIO
 
 from matplotlib.figure import Figure
+from PIL import Image
 from torch import Tensor
 
 from tavtorch.lab.panels import Panel, picture, plot, sound_panels
@@ -41,7 +44,8 @@ _ROW = "display: flex; flex-wrap: wrap; gap: 12px"
 def _figure(panel: Panel) -> str:
     caption = escape(panel.caption)
     player = f'<audio controls preload="none" src="{panel.sound}" style="width: 100%"></audio>' if panel.sound else ""
-    wide = "560px" if panel.sound else "280px"
+    with Image.open(BytesIO(b64decode(panel.picture.partition(",")[2]))) as image:
+        wide = "560px" if image.width > 1.6 * image.height else "280px"  # a sonogram or a plot
     return (
         f'<figure style="margin: 0; flex: 1 1 {wide}; max-width: {wide}; min-width: 0">'
         f'<img src="{panel.picture}" alt="{caption}" style="width: 100%; image-rendering: auto">{player}'
