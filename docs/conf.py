@@ -25,7 +25,7 @@ html_theme = "furo"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_math_renderer = "drawn"
-html_copy_source = html_show_sphinx = False
+html_copy_source = html_show_sphinx = html_show_search_summary = False  # a summary is fetched, which a disk refuses
 
 sphinx_gallery_conf = {
     "examples_dirs": [str(TOP / "examples")],
