@@ -10,11 +10,12 @@ import pytest
 import torch
 
 import tavtorch
-from tavtorch import Solution, Stop, iterate, solve
+from tavtorch import Blur, Mask, Solution, Stop, iterate, solve
 from tavtorch.image import contours, fields
-from tavtorch.image.grid import cosine_frequencies
-from tavtorch.image.restoration import primal_dual
+from tavtorch.image.grid import cosine_frequencies, mirrored
+from tavtorch.image.restoration import primal_dual, tgv
 from tavtorch.image.restoration.inpaint_tv import fill
+from tavtorch.image.restoration.ridge import levels_of_axes, to_axes
 from tavtorch.image.restoration.rof import pose
 from tavtorch.image.splitting import hilbert, l1, meyer
 
@@ -23,6 +24,9 @@ COUPLINGS = ["joint", "separate", "none"]
 UNCONVERGED = {
     "rof": 0.01,
     "volumes": 0.02,
+    "second_order": 0.2,
+    "restore": 0.3,
+    "restore_learned": 0.3,
     "inpaint_tv": 0.2,
     "inpaint_harmonic": 0.06,
     "force": 0.15,
@@ -169,6 +173,99 @@ def volumes(draw, shape, b):
     bound = least(exact_weight, coupling, lambda d: total(f * d - d.square() / 2), p, spacing=spacing)
     energy = total((u - f).square()) / 2 + variation(u, exact_weight, coupling, spacing)
     return found, tol, over(energy - bound, energy)
+
+
+def second_order(draw, shape, b):
+    """The excess over the energy of a much more exact solution; what `w` costs a picture at least is found by steps."""
+    b = -(-b // 5)
+    f, scale = draw.pictures(b, *shape)
+    weight, exact_weight = draw.weights(scale, shape)
+    coupling, tol, ratio = draw.choice(COUPLINGS), draw.tolerance(4, 5), draw.choice([0.5, 2.0, 5.0])
+    found = tavtorch.rof(f, weight, order=2, ratio=ratio, coupling=coupling, stop=Stop(tol, 1500))
+
+    mean = f.double().mean((-2, -1), keepdim=True)
+    f, u, radius = f.double() - mean, found.value.double() - mean, exact_weight[:, :, None]
+    exact = tavtorch.rof(f, weight.double(), order=2, ratio=ratio, coupling=coupling, stop=Stop(1e-7, 1500, 100)).value
+
+    def shortened(field, most):
+        return field * (most / length(field, coupling).clamp(min=1e-300)).clamp(max=1)
+
+    def energy(u):
+        slopes = gradient(u)
+        size = slopes.abs().amax((1, 2, 3, 4), keepdim=True).clamp(min=1e-300)
+        turn, w, q = radius.amax((-2, -1), keepdim=True) / size, slopes, torch.zeros_like(tgv.bend(slopes))
+        least = torch.full((len(u),), math.inf, dtype=torch.float64)
+        for _ in range(300):
+            step = w - tgv.bend_adjoint(q) / turn / 3 - slopes
+            step, last = slopes + step - shortened(step, radius / turn / 3), w
+            q, w = shortened(q + turn / 3 * tgv.bend(2 * step - last), ratio * radius), step
+            bending = ratio * total(radius * length(tgv.bend(w), coupling))
+            least = torch.minimum(least, total(radius * length(slopes - w, coupling)) + bending)
+        return total((u - f).square()) / 2 + least
+
+    own, rounding = energy(u), 8 * torch.finfo(found.value.dtype).eps * (f + mean).abs()
+    least = 1e3 * (total(rounding.square()) + total(exact_weight * rounding))
+    return found, tol, over(own - energy(exact), torch.maximum(own, least))
+
+
+def cameras(draw, shape, b):
+    """Blurs that fit, strong or mild, even or not, with or without missing pixels, and missing pixels alone."""
+    kernel = draw.uniform(0, 1, *(1 if n < 3 else 3 for n in shape[1:])).to(draw.dtype)
+    if draw.choice([True, False]):
+        kernel = kernel + kernel.flip(0) + kernel.flip(1) + kernel.flip(0, 1)
+        kernel[len(kernel) // 2, len(kernel[0]) // 2] += draw.choice([0, 30])
+    blur, mask = Blur(kernel / kernel.sum()), Mask(draw.holes(b, shape))
+    return draw.choice([blur, mask, mask @ blur])
+
+
+def restored(draw, shape, b):
+    """The excess over the energy of a much more exact solution."""
+    b = -(-b // 5)
+    (f, scale), camera = draw.pictures(b, *shape), cameras(draw, shape, b)
+    weight, exact_weight = draw.weights(scale, shape)
+    coupling, tol = draw.choice(COUPLINGS), draw.tolerance(5, 6)
+    found = tavtorch.restore(f, camera, weight, coupling=coupling, stop=Stop(tol, 400))
+
+    f = f.double()
+    exact = tavtorch.restore(f, camera, weight.double(), coupling=coupling, stop=Stop(1e-8, 800, 50)).value
+
+    def energy(u):
+        return total((camera(u) - f).square()) / 2 + variation(u, exact_weight, coupling)
+
+    own = energy(found.value.double())
+    rounding = total((32 * torch.finfo(found.value.dtype).eps * f).square())
+    return found, tol, over(own - energy(exact), torch.maximum(own, rounding))
+
+
+def learned(draw, shape, b):
+    """The distance to a much more exact solution if the energy is strongly convex, else what is left of its slope."""
+    b = -(-b // 3)
+    scale, camera = draw.power(-2, 2, 1), cameras(draw, shape, b)
+    f = (scale * draw.uniform(0, 1, b, *shape)).to(draw.dtype)
+    sigma, weight, tol = float(scale * draw.power(-2, 0, 1)), float(draw.power(-2, 1, 1)), draw.tolerance(3, 5)
+    model, stop = tavtorch.RidgeModel(axis=2, diagonal=1, size=3), Stop(float(scale) * tol, 500)
+    found = tavtorch.restore(f, camera, weight, regulariser=model, sigma=sigma, stop=stop)
+
+    exact, f = model.double(), f.double()
+    best = tavtorch.restore(f, camera, weight, regulariser=exact, sigma=sigma, stop=Stop(float(scale) * 1e-9, 1500))
+    u, level = to_axes(found.value.double()).requires_grad_(), torch.tensor(sigma, dtype=torch.float64)
+    level = level.expand(b, 1, 1, 1)
+    a, change, knots = exact.experts(level, levels_of_axes(level, f))._profile(slice(None))
+    rows, columns = (mirrored(n, 1, torch.device("cpu")) for n in u.shape[-2:])
+    z = torch.nn.functional.conv2d(u.flatten(0, 1)[:, None, rows[:, None], columns], exact.filters()) / a
+    penalty = sum(
+        part * torch.where(z.abs() < knot, z.square() / 2, knot * z.abs() - knot**2 / 2)
+        for part, knot in zip(change.unbind(1), knots, strict=True)
+    )
+    energy = (camera(u) - to_axes(f)).square().sum() / 2 + weight * (a.square() * penalty).sum()
+    slope = torch.autograd.grad(energy, u)[0]
+    with torch.no_grad():
+        least, most = exact.experts(level, levels_of_axes(level, f)).bounds(u.shape[-2:])
+        rows, columns = (cosine_matrix(n) for n in u.shape[-2:])
+        step = (rows @ slope @ columns.T) / (camera.power(u) + weight * (most - 1))
+        away = (found.value.double() - best.value).square().mean((1, 2, 3)).sqrt()
+    convex = camera.diagonal & ((camera.power(u) + weight * (least - 1)).amin((1, 2, 3)) > 0)
+    return found, float(scale) * tol, torch.where(convex, away, step.square().mean((1, 2, 3)).sqrt())
 
 
 def filled(draw, shape, b):
@@ -356,6 +453,9 @@ def tikhonov(draw, shape, b):
 OPS = {
     "rof": rof,
     "volumes": volumes,
+    "second_order": second_order,
+    "restore": restored,
+    "restore_learned": learned,
     "inpaint_tv": filled,
     "inpaint_harmonic": harmonic,
     "force": force,
