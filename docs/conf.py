@@ -16,7 +16,6 @@ extensions = ["myst_parser", "sphinx.ext.viewcode", "sphinx_gallery.gen_gallery"
 exclude_patterns = ["_build", "extensions", "**/GALLERY_HEADER.rst"]
 suppress_warnings = ["config.cache"]  # functions in `sphinx_gallery_conf`
 highlight_language = "none"
-add_module_names = False
 viewcode_line_numbers = True
 myst_enable_extensions = ["dollarmath", "colon_fence", "deflist"]
 myst_heading_anchors = 3

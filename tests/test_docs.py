@@ -79,6 +79,8 @@ def test_every_public_name_is_in_the_reference(site, pages):
     found = set().union(*(pages[path].anchors for path in (site / "reference").glob("*.html")))
     names = {name for name, it in vars(tavtorch).items() if callable(it) and name[0] != "_"}
     assert {f"tavtorch.{name}" for name in names} <= found
+    sources = [link for link in pages[site / "reference/restoration.html"].links if link.startswith("../_modules/")]
+    assert any(link.endswith("rof.html#rof") for link in sources)
 
 
 @pytest.mark.slow

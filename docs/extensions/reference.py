@@ -25,14 +25,9 @@ LITERATURE = re.compile(r"\bdoi:(10\.\d+/[^\s;,]*[^\s;,.:])|\barXiv:(\d+\.\d+)")
 
 
 def public(room: ModuleType) -> dict[str, Any]:
-    """What a room offers: its own functions and classes, and for the package those that no other room has."""
+    """The functions and classes that a room offers."""
     names = {name: it for name, it in vars(room).items() if name[0] != "_" and callable(it)}
     return {name: it for name, it in names.items() if getattr(it, "__module__", "").startswith("tavtorch")}
-
-
-def address(name: str, room: ModuleType) -> str:
-    """Where a user imports it from."""
-    return f"tavtorch.{name}" if name in vars(tavtorch) else f"{room.__name__}.{name}"
 
 
 def type_name(annotation: Any) -> str:
@@ -63,24 +58,27 @@ class Names(SphinxDirective):
         room_name, *chosen = self.arguments
         room = importlib.import_module(room_name)
         wanted = {name: getattr(room, name) for name in chosen} if chosen else public(room)
-        lines = [line for name, it in wanted.items() for line in entry(address(name, room), it)]
+        lines = list[str]()
+        for name, it in wanted.items():
+            lines += entry(name, it, "tavtorch" if vars(tavtorch).get(name) is it else room_name)
         place, container = self.get_source_info(), nodes.container()
         self.state.nested_parse(StringList(lines, source=place[0]), self.content_offset, container)
         return container.children
 
 
-def entry(path: str, it: Any, kind: str = "") -> Iterator[str]:
-    """A name as a directive of the Python domain, in Markdown."""
+def entry(name: str, it: Any, module: str) -> Iterator[str]:
+    """What a user imports from `module`, or a method of it, as a directive of the Python domain in Markdown."""
     is_class = inspect.isclass(it)
-    kind = kind or ("class" if is_class else "function")
+    kind = "class" if is_class else "method" if "." in name else "function"
     fence = "``````" if is_class else "`````"
-    yield from (f"{fence}{{py:{kind}}} {path}{signature(it)}", f":canonical: {it.__module__}.{it.__qualname__}", "")
+    yield from (f"{fence}{{py:{kind}}} {name}{signature(it)}", f":module: {module}")
+    yield from (f":canonical: {it.__module__}.{it.__qualname__}", "")
     yield from text_of(it)
     if is_class:
         yield from fields(it)
-        for name, method in vars(it).items():
-            if name[0] != "_" and isinstance(method, FunctionType | classmethod | staticmethod) and method.__doc__:
-                yield from entry(f"{path}.{name}", getattr(it, name), "method")
+        for own, method in vars(it).items():
+            if own[0] != "_" and isinstance(method, FunctionType | classmethod | staticmethod) and method.__doc__:
+                yield from entry(f"{name}.{own}", getattr(it, own), module)
     yield fence
     yield ""
 
