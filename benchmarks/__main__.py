@@ -1,4 +1,4 @@
-"""All quick rows: `OMP_NUM_THREADS=1 uv run python -m benchmarks`, in minutes.
+"""All quick rows: `OMP_NUM_THREADS=1 uv run python -m benchmarks [scores | speeds]`, in minutes.
 
 Every system on generated truth beside its peer, and a few speeds. Figures are added to results/quick.jsonl, and the
 table of README.md is made of them; what moved beyond noise is told. Most peers need `--group bench`.
@@ -16,6 +16,7 @@ from measure import moved, newest, put, record, seconds, table
 
 import tavtorch
 import tavtorch.lab
+import tavtorch.solve
 from tavtorch.lab.compare import SYSTEMS
 from tavtorch.lab.data.images import bundled, grey
 from tavtorch.lab.page import label
@@ -46,7 +47,8 @@ def scores():
 
 
 def speeds():
-    """Processor time on one thread."""
+    """Processor time on one thread, compiled as in long runs."""
+    tavtorch.solve.COMPILE_AFTER = 0
     clean = grey(bundled("camera")[None])
     noisy = clean + 0.1 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
     stop = tavtorch.Stop(1e-3)
@@ -65,6 +67,7 @@ def speeds():
 
 
 before = newest("quick")
-made = record("quick", dict([*scores(), *speeds()]))
+parts = [{"scores": scores, "speeds": speeds}[word]() for word in sys.argv[1:] or ("scores", "speeds")]
+made = record("quick", dict(figure for part in parts for figure in part))
 put(Path(__file__).with_name("README.md"), "quick", table(newest("quick")))
 print("\n".join(moved(before, made)) or "nothing moved beyond noise")

@@ -49,7 +49,7 @@ class Figure(NamedTuple):
 
 def record(file: str, figures: dict[tuple[str, str], float]) -> list[Figure]:
     """Add figures, by what they are of and their unit, to `results/<file>.jsonl`."""
-    command = shlex.join(["python", "-m", "benchmarks"] if sys.argv[0].endswith("__main__.py") else sys.argv)
+    command = shlex.join(sys.argv).replace(str(Path(__file__).with_name("__main__.py")), "python -m benchmarks")
     git = ["git", "describe", "--always", "--dirty", "--exclude=*"]
     commit = subprocess.run(git, cwd=Path(__file__).parent, capture_output=True, text=True).stdout.strip()
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
@@ -77,8 +77,8 @@ def table(figures: dict[str, Figure]) -> str:
     for what, values in rows.items():
         peers = ", ".join(f"{value} {name}" for name, value in values.items() if name != "tavtorch")
         lines.append(f"| {what} | {values['tavtorch']} | {peers} |")
-    last = max(figures.values(), key=lambda figure: figure.date)
-    return "\n".join([*lines, "", f"`{last.command}` at {last.commit}, {last.date}: {last.machine}."])
+    last = list(figures.values())[-1]
+    return "\n".join([*lines, "", f"Newest: `{last.command}` at {last.commit}, {last.date}, {last.machine}."])
 
 
 def moved(before: dict[str, Figure], now: list[Figure]) -> list[str]:

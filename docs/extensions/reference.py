@@ -148,7 +148,8 @@ def text_of(it: Any) -> Iterator[str]:
                 kind = types.get(names[0], "") if len(names) == 1 else ""
                 shown = ", ".join(f"`{name}`" for name in names)
                 said = re.sub(rf"^`{re.escape(kind.partition(' ')[2])}`[;,.]? ?", "", found[2] or "")  # with its type
-                line = f"- {shown}{f' *{kind}*' if kind else ''}: {said}"
+                yield f"- {shown}{f' *{kind}*' if kind else ''}: {linked(said)}"
+                continue
             elif heading != "Returns" and line.strip():
                 line = "  " + line.strip()
         yield linked(line)
