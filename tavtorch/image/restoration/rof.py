@@ -105,55 +105,45 @@ def rof(
         check_init(init, image)
     if not (huber >= 0 and math.isfinite(huber)):
         raise ValueError(f"huber: expected a finite number >= 0 in the unit of the image, got {huber}.")
+    plain = image.dim() == 4 and not huber and spacing is None and not isinstance(weight, str)
+    _check_order(order, ratio, plain)
     dtype, image = image.dtype, full_precision(image)
-    if order != 1:
-        return _second_order(image, weight, coupling, huber, order, ratio, spacing, stop, init, dtype)
     spacing = check_spacing(spacing, image)
     if isinstance(weight, str):
         from tavtorch.image.restoration.weight import estimated_weight  # here, as it solves ROF itself
 
         weight = estimated_weight(weight, image, coupling, spacing)
-    frame = frame_of(image)
-    bend = huber / frame.unit[..., None] if huber else 0.0
-    problem, p = pose(frame.inside(image), spread_weight(weight, image) / frame.unit, coupling, bend, spacing)
-    u = problem.f.detach() + problem.divergence(p)
-    if init is not None:
-        u = frame.inside(full_precision(init.detach()))
-        p = project(1e4 * problem.gradient(u), problem, 1e4)  # λ ∇u / max(|∇u|, α)
-    found = minimise(problem._replace(frame=frame), u, p, stop or Stop())
+    spread, frame = spread_weight(weight, image), frame_of(image)
+    f, start = frame.inside(image), None if init is None else frame.inside(full_precision(init.detach()))
+
+    if order == 2:
+        _check_all_or_none(spread.detach() > 0)
+        second = tgv.Problem(f, spread / frame.unit, ratio, coupling, frame)
+        found = tgv.minimise(second, f.detach() if start is None else start, stop or Stop(max_iter=4000))
+    else:
+        bend = huber / frame.unit[..., None] if huber else 0.0
+        problem, p = pose(f, spread / frame.unit, coupling, bend, spacing)
+        u = f.detach() + problem.divergence(p)
+        if start is not None:
+            u, p = start, project(1e4 * problem.gradient(start), problem, 1e4)  # λ ∇u / max(|∇u|, α)
+        found = minimise(problem._replace(frame=frame), u, p, stop or Stop())
     return found._replace(value=frame.outside(found.value).to(dtype))
 
 
-def _second_order(
-    image: Tensor,
-    weight: float | Tensor | str,
-    coupling: Coupling,
-    huber: float,
-    order: int,
-    ratio: float,
-    spacing: Sequence[float] | Tensor | None,
-    stop: Stop | None,
-    init: Tensor | None,
-    dtype: torch.dtype,
-) -> Solution:
-    """`rof` with total generalised variation."""
-    if order != 2:
+def _check_order(order: int, ratio: float, plain: bool) -> None:
+    if order not in {1, 2}:
         raise ValueError(f"order: expected 1 or 2, got {order}.")
-    if image.dim() != 4 or huber or spacing is not None or isinstance(weight, str):
+    if order == 2 and not plain:
         raise ValueError(
             "order: 2 is for pictures (b, c, h, w) and a weight that is given, without huber and spacing; take order=1."
         )
-    if not (ratio > 0 and math.isfinite(ratio)):
+    if order == 2 and not (ratio > 0 and math.isfinite(ratio)):
         raise ValueError(f"ratio: expected a finite number of pixels > 0, got {ratio}; 2 is usual.")
-    spread = spread_weight(weight, image)
-    positive = spread.detach() > 0
+
+
+def _check_all_or_none(positive: Tensor) -> None:
     if not holds(positive.flatten(1).any(1) == positive.flatten(1).all(1)):
         raise ValueError("weight: with order=2 a map is above 0 in every pixel of an image, or 0 in all of them.")
-    frame = frame_of(image)
-    problem = tgv.Problem(frame.inside(image), spread / frame.unit, ratio, coupling, frame)
-    start = frame.inside(full_precision(init.detach()) if init is not None else image.detach())
-    found = tgv.minimise(problem, start, stop or Stop(max_iter=4000))
-    return found._replace(value=frame.outside(found.value).to(dtype))
 
 
 def pose(
