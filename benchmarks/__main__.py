@@ -17,9 +17,9 @@ from measure import moved, newest, put, record, seconds, table
 import tavtorch
 import tavtorch.lab
 import tavtorch.solve
-from tavtorch.lab.compare import SYSTEMS
 from tavtorch.lab.data.images import bundled, grey
 from tavtorch.lab.page import label
+from tavtorch.lab.scored_systems import SYSTEMS
 
 
 def nothing(system):

@@ -7,14 +7,16 @@ from typing import Any
 
 from PIL import Image
 
+from tavtorch.lab.notebook import Panels
+
 TOP = Path(__file__).resolve().parents[2]
 
 
 def pictures(block: Any, variables: dict[str, Any], settings: Any) -> str:
-    """Saves the first picture that a story shows, for its thumbnail; the page has it already."""
+    """Saves the last picture that a cell shows, for the thumbnail of its story; the page has it already."""
     shown = variables["example_globals"].get("___")
-    if panels := [panel for panel in shown or () if hasattr(panel, "picture")] if isinstance(shown, list) else []:
-        image = Image.open(io.BytesIO(base64.b64decode(panels[-1].picture.partition(",")[2]))).convert("RGBA")
+    if isinstance(shown, Panels):
+        image = Image.open(io.BytesIO(base64.b64decode(shown[-1].picture.partition(",")[2]))).convert("RGBA")
         ground = Image.new("RGBA", image.size, "white")
         Image.alpha_composite(ground, image).convert("RGB").save(next(variables["image_path_iterator"]))
     return ""

@@ -7,7 +7,7 @@ correlation of what its contour encloses, and tells, frame by frame, which it ha
 """
 
 # %%
-# A film with a truth: objects that wander, turn and meet.
+# A film of a cell that moves by its own radius from frame to frame.
 from functools import partial
 
 import torch

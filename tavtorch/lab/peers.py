@@ -43,7 +43,7 @@ def biharmonic(image: Tensor, hole: Tensor) -> Tensor:
 
 
 def patch_match(image: Tensor, hole: Tensor) -> Tensor:
-    """PatchMatch by Vacavant's PyPatchMatch, in 8 bits and colour."""
+    """PatchMatch (Barnes et al. 2009) by PyPatchMatch, in 8 bits and colour."""
     import patchmatch
 
     filled = []

@@ -7,8 +7,8 @@ import torch
 
 import tavtorch
 from tavtorch.lab import benchmark
-from tavtorch.lab.compare import SYSTEMS
 from tavtorch.lab.page import Section
+from tavtorch.lab.scored_systems import SYSTEMS
 
 STRANGERS = {
     "rof": lambda image: image,
