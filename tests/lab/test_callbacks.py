@@ -118,3 +118,22 @@ def test_weights_of_other_settings_are_refused(tmp_path):
     task = Task(UNet(width=16, depth=1, n_fft=64, hop=32), loss=None, optimizer=torch.optim.SGD)
     with pytest.raises(ValueError, match="is of a model with"):
         Begin(tmp_path / "stored.safetensors").setup(trainer(), task, "fit")
+
+
+def test_a_resumed_training_goes_on_with_its_own_weights(tmp_path):
+    def network():
+        return UNet(width=8, depth=1, n_fft=64, hop=32)
+
+    def fit(task, epochs, **options):
+        run = trainer(Begin(tmp_path / "stored.safetensors"), max_epochs=epochs, enable_progress_bar=False)
+        items = Listed([{"name": "a", "inputs": {"wave": torch.rand(1, 1, 500)}, "truth": torch.rand(1, 2, 1, 500)}])
+        run.fit(task, loader(items, (0, 1)), weights_only=True, **options)
+        return run
+
+    network().save(tmp_path / "stored.safetensors")
+    squares = {"loss": lambda output, truth: (output - truth).square().mean((1, 2, 3)), "optimizer": torch.optim.Adam}
+    first, second = Task(network(), **squares), Task(network(), **squares)
+    fit(first, 1).save_checkpoint(tmp_path / "last.ckpt")
+    fit(second, 1, ckpt_path=tmp_path / "last.ckpt")  # nothing is left to train
+    assert torch.equal(second.op.head.weight, first.op.head.weight)
+    assert not torch.equal(second.op.head.weight, UNet.pretrained(tmp_path / "stored.safetensors").head.weight)
