@@ -60,7 +60,9 @@ class Names(SphinxDirective):
         wanted = {name: getattr(room, name) for name in chosen} if chosen else public(room)
         lines = list[str]()
         for name, it in wanted.items():
-            lines += entry(name, it, "tavtorch" if vars(tavtorch).get(name) is it else room_name)
+            module, other = ("tavtorch", room_name) if vars(tavtorch).get(name) is it else (room_name, "tavtorch")
+            lines += ["```{raw} html", f'<span id="{other}.{name}"></span>', "```"]  # pages of sources link to either
+            lines += entry(name, it, module)
         place, container = self.get_source_info(), nodes.container()
         self.state.nested_parse(StringList(lines, source=place[0]), self.content_offset, container)
         return container.children
