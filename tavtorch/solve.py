@@ -7,7 +7,7 @@ repeat fast. How a solution gets its derivative stands in `tavtorch.derivative`.
 
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
@@ -26,7 +26,8 @@ UNSETTLED = (
     "converged either: lower its tolerance, give it more steps, or solve in float64."
 )
 
-State = tuple[Tensor, ...]
+State = tuple[Any, ...]
+"""Tensors, batch first, and tuples of them."""
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -97,7 +98,7 @@ def iterate(
 
     Args:
         step: takes the number of steps so far and the state, gives the next state; it must not edit its arguments.
-        state: tensors, batch first.
+        state: tensors, batch first, and tuples of them.
         gap: takes the state, gives one number an item, `(b,)`; a NaN never counts as done.
         stop: see `Stop`.
         certify: as `gap`, but exact and slower. It is asked where `gap` says that an item is done, and its answer
@@ -124,15 +125,16 @@ def iterate(
         error = torch.where(done, error, found)
         return error, error <= stop.tol, holds(error <= stop.tol)
 
-    nothing = torch.zeros(len(state[0]), dtype=torch.bool, device=state[0].device)
-    error, done, finished = look(state, nothing.to(state[0].dtype), nothing)
+    first = next(_tensors(state))
+    nothing = torch.zeros(len(first), dtype=torch.bool, device=first.device)
+    error, done, finished = look(state, nothing.to(first.dtype), nothing)
     kept, iterations, k = state, torch.zeros_like(done, dtype=torch.int64), 0
     while k < stop.max_iter and not finished:
         steps = range(k, min(k + stop.every, stop.max_iter))
         for i in steps:
             state = step(i, *state)
         k = steps.stop
-        kept = tuple(torch.where(_over(done, new), old, new) for old, new in zip(kept, state, strict=True))
+        kept = _chosen(done, kept, state)
         iterations = torch.where(done, iterations, k)
         error, done, finished = look(state, error, done)
     return Solution(kept, iterations, error, done)
@@ -305,7 +307,7 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
         nonlocal fast, worked
         if torch.compiler.is_compiling():
             return function(*args, **kwargs)
-        tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
+        tensors = list(_tensors((*args, *kwargs.values())))
         worked += max((tensor.numel() for tensor in tensors), default=0)
         if worked > COMPILE_AFTER and not derivative_wanted(*tensors):
             fast = fast or torch.compile(function)
@@ -317,6 +319,23 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
         return function(*args, **kwargs)
 
     return run
+
+
+def _tensors(values: tuple[Any, ...]) -> Iterator[Tensor]:
+    """The tensors of a state, or of arguments."""
+    for value in values:
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, tuple):
+            yield from _tensors(value)
+
+
+def _chosen(done: Tensor, old: State, new: State) -> State:
+    """For the items that are done the old state, for the others the new one."""
+    return tuple(
+        torch.where(_over(done, b), a, b) if isinstance(b, Tensor) else _chosen(done, a, b)
+        for a, b in zip(old, new, strict=True)
+    )
 
 
 def _norm(u: Tensor) -> Tensor:

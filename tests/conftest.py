@@ -16,14 +16,23 @@ if "PYTHONDONTWRITEBYTECODE" in os.environ:  # each script that a test starts wo
 import pytest
 import torch
 
+sys.path.insert(0, "/tmp/pg")
+import pretend_gpu as pretend
+
+pretend.register()
+
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
 @pytest.fixture(
-    params=["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"))]
+    params=["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")), "pretended"]
 )
 def device(request):
-    return torch.device(request.param)
+    if request.param == "pretended":
+        with pretend.gpu() as d:
+            yield d
+    else:
+        yield torch.device(request.param)
 
 
 @pytest.fixture(params=[torch.float32, torch.float64], ids=["float32", "float64"])

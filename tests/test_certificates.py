@@ -121,6 +121,7 @@ def least(weight, coupling, bound, *guesses, spacing=(1.0, 1.0)):
     """The greatest of some lower bounds of an energy, by fields that are shortened to λ first."""
     found = []
     for p in guesses:
+        p = torch.stack(p, 2)
         p = p * (weight[:, :, None] / length(p, coupling).clamp(min=1e-300)).clamp(max=1)
         found.append(bound(-divergence(p, spacing)))
     return torch.stack(found).amax(0)
@@ -149,7 +150,7 @@ def rof(draw, shape, b):
     mean = f.double().mean((-2, -1), keepdim=True)
     f, u = f.double() - mean, found.value.double() - mean
     problem, p = pose(f, exact_weight, coupling)
-    p = primal_dual.solve(problem, f + divergence(p), p, Stop(1e-11, 1500, 50)).value[1]
+    p = primal_dual.solve(problem, f + problem.divergence(p), p, Stop(1e-11, 1500, 50)).value[1]
     bound = least(exact_weight, coupling, lambda d: total(f * d - d.square() / 2), p)
     energy = total((u - f).square()) / 2 + variation(u, exact_weight, coupling)
     return found, tol, over(energy - bound, energy)
@@ -284,7 +285,7 @@ def filled(draw, shape, b):
     step = 12 * (exact_weight.amax((-2, -1), keepdim=True) / span).clamp(max=1)
     problem = primal_dual.Problem(f, exact_weight, trust, low, high, step, step, coupling)
     start = torch.where(hole, fill(f, ~hole), f)
-    p = primal_dual.solve(problem, start, torch.zeros_like(gradient(f)), Stop(1e-10, 6000, 50)).value[1]
+    p = primal_dual.solve(problem, start, problem.gradient(0 * f), Stop(1e-10, 6000, 50)).value[1]
     guesses = [p, fields.flow(torch.where(hole, fields.mean_of(f, hole), f))] if denoised else [p]
 
     def bound(d):
@@ -382,7 +383,7 @@ def split_meyer(draw, shape, b):
     measure = lambda s, t: meyer._gap(s, t, step)  # noqa: E731
     s, _ = iterate(lambda k, *state: step(*state), start, measure, Stop(1e-10, 800, 50)).value
     bound = lambda r: total(f * r) - variation(r, exact_weight, coupling)  # noqa: E731
-    excess = variation(u, one, coupling) - least(one, coupling, bound, step.rho[..., None] * step.slopes(s))
+    excess = variation(u, one, coupling) - least(one, coupling, bound, step.multiplier(s))
     return found, tol, over(excess, variation(f, one, coupling))
 
 

@@ -49,9 +49,13 @@ def gradient(
     >>> gradient(torch.tensor([[0.0, 1.0, 3.0]]))[0]
     tensor([[1., 2., 0.]])
     """
-    axes = space(u)
-    field = torch.stack([F.pad(u.diff(dim=k), beside(k, 0, 1)) for k in reversed(axes)], dim=axes[0] - 1)
-    return field if spacing is None else field / distances(spacing, field)
+    return torch.stack(differences(u, spacing), dim=space(u)[0] - 1)
+
+
+def differences(u: Tensor, spacing: Sequence[float] | Tensor | None = None) -> tuple[Tensor, ...]:
+    """The components of `gradient`, one image each."""
+    parts = [F.pad(u.diff(dim=k), beside(k, 0, 1)) for k in reversed(space(u))]  # what inductor fuses
+    return tuple(parts) if spacing is None else _over(distances(spacing, u), parts)
 
 
 def divergence(
@@ -61,11 +65,16 @@ def divergence(
 
     The last column of the x component and the last row of the y component do not count, since `gradient` is zero there.
     """
-    axes = space(p[..., 0, :])
-    parts = (p if spacing is None else p / distances(spacing, p)).unbind(axes[0] - 1)
+    return outflow(p.unbind(space(p[..., 0, :])[0] - 1), spacing)
+
+
+def outflow(parts: Sequence[Tensor], spacing: Sequence[float] | Tensor | None = None) -> Tensor:
+    """`divergence` of a field of which each component is an image."""
+    if spacing is not None:
+        parts = _over(distances(spacing, parts[0]), parts)
     ends = [
         F.pad(part.narrow(k, 0, part.shape[k] - 1), beside(k, 1, 1)).diff(dim=k)
-        for k, part in zip(reversed(axes), parts, strict=True)
+        for k, part in zip(reversed(space(parts[0])), parts, strict=True)
     ]
     return sum(ends[1:], ends[0])
 
@@ -78,10 +87,13 @@ def laplacian(
     return divergence(gradient(u, spacing=spacing), spacing=spacing)
 
 
-def distances(spacing: Sequence[float] | Tensor, field: Tensor) -> Tensor:
-    """Distances between neighbours, given in the order of the axes, as `(n, 1, …)` in that of a field's components."""
-    along = torch.as_tensor(spacing, dtype=field.dtype, device=field.device)
-    return along.flip(0).reshape(-1, *(1,) * len(along))
+def distances(spacing: Sequence[float] | Tensor, like: Tensor) -> tuple[Tensor, ...]:
+    """Distances between neighbours, given in the order of the axes, in that of a field's components (x, y, z)."""
+    return torch.as_tensor(spacing, dtype=like.dtype, device=like.device).flip(0).unbind()
+
+
+def _over(along: Sequence[Tensor], parts: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    return tuple(part / distance for part, distance in zip(parts, along, strict=True))
 
 
 def beside(axis: int, before: int, after: int) -> tuple[int, ...]:
@@ -174,7 +186,9 @@ def laplacian_eigenvalues(
 ) -> Float[Tensor, "..."]:
     """Eigenvalues `4 sin²(π ω_x) + 4 sin²(π ω_y) …` of minus `laplacian` at the frequencies of `cosine_transform`."""
     squares = 2 - 2 * torch.cos(2 * torch.pi * cosine_frequencies(like))
-    return (squares if spacing is None else squares / distances(spacing, squares).square()).sum(0)
+    if spacing is None:
+        return squares.sum(0)
+    return torch.stack(_over([along.square() for along in distances(spacing, like)], squares.unbind())).sum(0)
 
 
 def cosine_response(kernel: Float[Tensor, "*b k l"], size: Sequence[int]) -> Float[Tensor, "*b h w"]:

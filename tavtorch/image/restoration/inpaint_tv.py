@@ -16,7 +16,7 @@ from tavtorch.image.check import (
     full_precision,
     spread_weight,
 )
-from tavtorch.image.fields import Coupling, capped, flow, frame_of, halved, mean_of
+from tavtorch.image.fields import Coupling, capped, each, flow, frame_of, halved, mean_of
 from tavtorch.image.grid import VOLUMES, corner, space
 from tavtorch.image.restoration.primal_dual import Problem, minimise
 from tavtorch.solve import Solution, Stop
@@ -93,7 +93,7 @@ def inpaint_tv(
         hole, fill(known, ~hole) if init is None else frame.inside(full_precision(init.detach())), known
     )
     start = torch.where(constant, mean, start)
-    p = torch.where(constant[..., None], still, 0)
+    p = each(lambda part: torch.where(constant, part, 0), still)
     found = minimise(problem, start, p, stop or Stop())
     return found._replace(value=torch.where(trust.isinf(), image, frame.outside(found.value)).to(dtype))
 

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from tavtorch.derivative import derivative_wanted, with_derivative, without_derivatives
-from tavtorch.image.fields import Coupling, Frame, inner, length, total, variation
-from tavtorch.image.grid import divergence, gradient, space
+from tavtorch.image.fields import Coupling, Field, Frame, across, each, inner, length, total, variation
+from tavtorch.image.grid import differences, outflow, space
 from tavtorch.solve import Solution, State, Stop, compiled, iterate
 
 RELAXATION, GROWTH = 1.9, 1 / 14
@@ -26,7 +26,8 @@ class Problem(NamedTuple):
     f: Tensor
     weight: Tensor
     """λ >= 0, one an item or a map, `(b, 1, …)`."""
-    trust: Tensor
+    trust: float | Tensor
+    """`c`: the number 1, or a map."""
     low: Tensor
     high: Tensor
     first: Tensor
@@ -35,7 +36,7 @@ class Problem(NamedTuple):
     """Dual step length at the end; it grows by `GROWTH` a step up to this. Large steps settle detail."""
     coupling: Coupling
     huber: float | Tensor = 0.0
-    """α >= 0: the number 0, or one an item, `(b, 1, 1, 1, …)`."""
+    """α >= 0: the number 0, or one an item, `(b, 1, 1, …)`."""
     absolute: bool = False
     """The data term is `|u - f|`, and `c` is 1."""
     frame: Frame | None = None
@@ -44,25 +45,24 @@ class Problem(NamedTuple):
     """Distances between neighbours along each axis of space; None if they are 1."""
 
     @property
-    def radius(self) -> Tensor:
-        """λ over a field `(b, c, n, …)`."""
-        return self.weight[:, :, None]
-
-    @property
     def steps(self) -> float | Tensor:
         """`8 / |∇|²`, where `|∇|²` is at most 4 for each axis over its spacing squared."""
         if self.spacing is None:
             return 2 / len(space(self.f))
         return 2 / self.spacing.square().reciprocal().sum().clamp(min=1e-20)
 
-    def gradient(self, u: Tensor) -> Tensor:
-        return gradient(u, spacing=self.spacing)
+    def imposed(self, here: float | Tensor, elsewhere: Tensor) -> Tensor:
+        """`here` where `c` is ∞."""
+        return torch.where(self.trust.isinf(), here, elsewhere) if isinstance(self.trust, Tensor) else elsewhere
 
-    def divergence(self, p: Tensor) -> Tensor:
-        return divergence(p, spacing=self.spacing)
+    def gradient(self, u: Tensor) -> Field:
+        return differences(u, self.spacing)
+
+    def divergence(self, p: Field) -> Tensor:
+        return outflow(p, self.spacing)
 
 
-def solve(problem: Problem, u: Tensor, p: Tensor, stop: Stop) -> Solution:
+def solve(problem: Problem, u: Tensor, p: Field, stop: Stop) -> Solution:
     """Minimiser and dual field `(u, p)`, from a first guess of them; `gap` is the duality gap over the energy.
 
     Over-relaxed primal-dual steps (Condat 2013, doi:10.1007/s10957-012-0245-9). At `u` and any field in the balls
@@ -75,17 +75,18 @@ def solve(problem: Problem, u: Tensor, p: Tensor, stop: Stop) -> Solution:
     terms that are never negative, and bound together what the energy of `u` has above the minimum.
     """
     with without_derivatives():
+        noise = _rounding(problem)
         found = iterate(
             lambda k, *state: _step(problem, *state),
             (u, p, problem.first),
-            lambda *state: _gap(problem, *state),
+            lambda *state: _gap(problem, noise, *state),
             stop,
             certify=partial(_certified, problem, problem.frame) if problem.frame else None,
         )
         return found._replace(value=_half_step(problem, *found.value))
 
 
-def minimise(problem: Problem, u: Tensor, p: Tensor, stop: Stop) -> Solution:
+def minimise(problem: Problem, u: Tensor, p: Field, stop: Stop) -> Solution:
     """`solve` for `u` alone, with its derivative in `f` and `weight`.
 
     Where pixels are known the solution is `u = f + div (λ ν)`, with `ν` in the unit balls, and
@@ -102,10 +103,12 @@ def minimise(problem: Problem, u: Tensor, p: Tensor, stop: Stop) -> Solution:
 
     if problem.absolute:
         detached = detached._replace(trust=torch.where(u == detached.f, torch.inf, 0.0))
-    z = p + problem.gradient(u)
-    unit = z / torch.maximum(length(z, problem.coupling), detached.radius + problem.huber)
-    pull = torch.where(detached.trust.isinf(), 0, problem.divergence(problem.radius * unit))
-    attached = torch.where(detached.trust > 0, problem.f, 0) + pull
+    z = each(torch.add, p, problem.gradient(u))
+    least = detached.weight + problem.huber
+    unit = each(lambda part, size: part / torch.maximum(size, least), z, length(z, problem.coupling))
+    pull = detached.imposed(0, problem.divergence(each(torch.mul, unit, problem.weight)))
+    known = torch.where(detached.trust > 0, problem.f, 0) if isinstance(detached.trust, Tensor) else problem.f
+    attached = known + pull
     value = with_derivative(
         attached,
         u,
@@ -115,60 +118,76 @@ def minimise(problem: Problem, u: Tensor, p: Tensor, stop: Stop) -> Solution:
     return found._replace(value=value)
 
 
-def project(z: Tensor, problem: Problem, sigma: float | Tensor = 0.0) -> Tensor:
-    """The nearest field whose lengths are at most λ; with `α > 0`, the proximal map of `σ α / 2λ |p|²` there."""
-    return z * (problem.radius / torch.maximum(length(z, problem.coupling), problem.radius + sigma * problem.huber))
+def project(z: Field, problem: Problem, sigma: float | Tensor = 0.0) -> Field:
+    """The proximal map of `σ h*`: into the balls of radius λ, and shorter where `h` is Huber's function."""
+    least = problem.weight + sigma * problem.huber
+    factors = each(lambda size: problem.weight / torch.maximum(size, least), length(z, problem.coupling))
+    return each(torch.mul, z, factors)
 
 
-def _half_step(problem: Problem, u: Tensor, p: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+def _half_step(problem: Problem, u: Tensor, p: Field, sigma: Tensor) -> tuple[Tensor, Field]:
     """A proximal step on `u`, then one on `p` at the extrapolated `u`; it converges as `τ σ |∇|² <= 1`."""
-    tau, sigma = 1 / (8 * sigma), problem.steps * sigma[..., None]
-    x = u + tau * problem.divergence(p)
+    tau, sigma = 1 / (8 * sigma), problem.steps * sigma
+    x = torch.addcmul(u, problem.divergence(p), tau)
     if problem.absolute:
         apart = x - problem.f
         x = problem.f + (apart - torch.clamp(apart, -tau, tau))  # to the bit, where it is f
     else:
         x = torch.lerp(x, problem.f, 1 / (1 + 1 / (tau * problem.trust)))
-    x = x.clamp(problem.low, problem.high)
-    return x, project(p + sigma * problem.gradient(2 * x - u), problem, sigma)
+    x = torch.minimum(torch.maximum(x, problem.low), problem.high)  # as clamp, which is slow with tensors
+    slopes = problem.gradient(torch.lerp(u, x, 2.0))
+    return x, project(each(lambda part, slope: torch.addcmul(part, slope, sigma), p, slopes), problem, sigma)
 
 
 @compiled
-def _step(problem: Problem, u: Tensor, p: Tensor, sigma: Tensor) -> State:
+def _step(problem: Problem, u: Tensor, p: Field, sigma: Tensor) -> State:
     x, y = _half_step(problem, u, p, sigma)
-    return u + RELAXATION * (x - u), p + RELAXATION * (y - p), (sigma + GROWTH).clamp(max=problem.last)
+    return relaxed(u, x), each(relaxed, p, y), torch.minimum(sigma + GROWTH, problem.last)
+
+
+def relaxed(old: Tensor, new: Tensor) -> Tensor:
+    """A step as far as from `old` to `new`, and nearly as far again."""
+    return torch.lerp(old, new, RELAXATION)
 
 
 @compiled
-def _gap(problem: Problem, u: Tensor, p: Tensor, sigma: Tensor) -> Tensor:
-    return _measure(problem, *_half_step(problem, u, p, sigma))
+def _gap(problem: Problem, noise: Tensor, u: Tensor, p: Field, sigma: Tensor) -> Tensor:
+    return _measure(problem, noise, *_half_step(problem, u, p, sigma))
 
 
-def _certified(problem: Problem, frame: Frame, u: Tensor, p: Tensor, sigma: Tensor) -> Tensor:
+def _certified(problem: Problem, frame: Frame, u: Tensor, p: Field, sigma: Tensor) -> Tensor:
     """The gap in double precision, at the value that is returned: as its type rounds it where its frame is left."""
     u, p = _half_step(problem, u, p, sigma)
     exact = Problem._make(part.double() if isinstance(part, Tensor) else part for part in problem)
     back = torch.where(u == problem.f, u.double(), frame.rounded(u))
-    return _measure(exact, back, project(p.double(), exact)).to(u.dtype)
+    return _measure(exact, _rounding(exact), back, project(each(torch.Tensor.double, p), exact)).to(u.dtype)
 
 
-def _measure(problem: Problem, u: Tensor, p: Tensor) -> Tensor:
+def _measure(problem: Problem, noise: Tensor, u: Tensor, p: Field) -> Tensor:
     """The duality gap over the energy, see `solve`; over that of rounding errors where it is larger."""
-    slope, d, apart = problem.gradient(u), -problem.divergence(p), u - problem.f
+    slope, d, apart, weight = problem.gradient(u), -problem.divergence(p), u - problem.f, problem.weight
+    tiny = torch.finfo(u.dtype).tiny
     if problem.absolute:
         low, high = problem.f - problem.low, problem.high - problem.f
         data = apart.abs()
         missed = data + d * apart + (d - 1).clamp(min=0) * low + (-1 - d).clamp(min=0) * high
     else:
-        data = torch.where(problem.trust == 1, apart.square() / 2, 0)
+        data, missed = apart.square() / 2, (apart + d).square() / 2
+    if isinstance(problem.trust, Tensor):
+        data = torch.where(problem.trust == 1, data, 0)
         missing = d.clamp(min=0) * (u - problem.low) - d.clamp(max=0) * (problem.high - u)
-        missed = torch.where(problem.trust == 1, (apart + d).square() / 2, torch.where(problem.trust == 0, missing, 0))
-    size = variation(slope, problem.coupling)
-    share = size / size.clamp(min=problem.huber).clamp(min=torch.finfo(u.dtype).tiny)
-    cost = problem.radius * share * (size - problem.huber * share / 2)
-    bent = problem.huber * inner(p, p, problem.coupling) / (2 * problem.radius).clamp(min=torch.finfo(u.dtype).tiny)
-    gap = total((cost + bent - inner(slope, p, problem.coupling)).clamp(min=0)) + total(missed)
-    return (gap / torch.maximum(total(cost) + total(data), _rounding(problem))).to(u.dtype)
+        missed = torch.where(problem.trust == 1, missed, torch.where(problem.trust == 0, missing, 0))
+    size, along = variation(slope, problem.coupling), inner(slope, p, problem.coupling)
+    huber = problem.huber
+    if isinstance(huber, Tensor):
+        share = each(lambda t: t / torch.maximum(t, huber).clamp(min=tiny), size)
+        cost = each(lambda t, share: weight * share * (t - huber * share / 2), size, share)
+        bent = each(lambda pp: huber * pp / (2 * weight).clamp(min=tiny), inner(p, p, problem.coupling))
+        along = each(torch.sub, along, bent)
+    else:
+        cost = each(torch.mul, size, weight)
+    gap = total(*each(lambda t, a: (t - a).clamp(min=0), cost, along), missed)
+    return (gap / torch.maximum(total(*cost, data), noise)).to(u.dtype)
 
 
 def _rounding(problem: Problem) -> Tensor:
@@ -177,22 +196,22 @@ def _rounding(problem: Problem) -> Tensor:
     return total((8 * torch.finfo(size.dtype).eps * size).square()) + torch.finfo(torch.float64).tiny
 
 
-def adjoint(g: Tensor, z: Tensor, problem: Problem, stop: Stop) -> Tensor:
+def adjoint(g: Tensor, z: Field, problem: Problem, stop: Stop) -> Tensor:
     """Pull `g` back through the minimiser: `Mᵀ g`, see `minimise`.
 
     Imposed pixels do not move: there `w = 0`, and what they receive is what the optimality condition lacks.
     """
-    w, q = _solve_linearised(
-        Linearised(g, torch.zeros_like(g), *normals(z, problem.radius, problem.coupling, problem.huber), problem), stop
-    )
-    return torch.where(problem.trust.isinf(), g + problem.divergence(q), w)
+    bent = normals(z, problem.weight, problem.coupling, problem.huber)
+    linearised = Linearised(g, torch.zeros_like(g), *bent, problem)
+    w, q = _solve_linearised(linearised, stop)
+    return problem.imposed(g + problem.divergence(q), w)
 
 
-def tangent(t: Tensor, z: Tensor, problem: Problem, stop: Stop) -> Tensor:
+def tangent(t: Tensor, z: Field, problem: Problem, stop: Stop) -> Tensor:
     """Push `t` forward through the minimiser: `M t`. Imposed pixels move by what is imposed."""
-    return _solve_linearised(
-        Linearised(t, t, *normals(z, problem.radius, problem.coupling, problem.huber), problem), stop
-    )[0]
+    bent = normals(z, problem.weight, problem.coupling, problem.huber)
+    linearised = Linearised(t, t, *bent, problem)
+    return _solve_linearised(linearised, stop)[0]
 
 
 class Linearised(NamedTuple):
@@ -209,27 +228,26 @@ class Linearised(NamedTuple):
     g: Tensor
     held: Tensor
     """Values of `w` on imposed pixels."""
-    normal: Tensor
+    normal: Field
     """`n` where active, else 0."""
-    stretch: Tensor
+    stretch: Field
     """`|∇u| / λ` where active, else `α / λ`."""
     problem: Problem
 
 
-def normals(z: Tensor, radius: Tensor, coupling: Coupling, huber: float | Tensor = 0.0) -> tuple[Tensor, Tensor]:
-    """`normal` and `stretch` of a `Linearised`, with λ the radius and α `huber`."""
+def normals(z: Field, weight: Tensor, coupling: Coupling, huber: float | Tensor = 0.0) -> tuple[Field, Field]:
+    """`normal` and `stretch` of a `Linearised`, with λ the weight and α `huber`."""
     size = length(z, coupling)
-    active = size > radius + huber
-    stretch = torch.where(active, size / radius - 1, huber / radius)
-    return torch.where(active, z / size, 0), stretch
+    stretch = each(lambda t: torch.where(t > weight + huber, t / weight - 1, huber / weight), size)
+    return each(lambda part, t: torch.where(t > weight + huber, part / t, 0), z, size), stretch
 
 
-def _solve_linearised(linearised: Linearised, stop: Stop) -> tuple[Tensor, Tensor]:
+def _solve_linearised(linearised: Linearised, stop: Stop) -> tuple[Tensor, Field]:
     """`w` and `q`, by the steps of `solve` with the derivative of the projection in its place.
 
     It stops on what remains of the optimality condition, `|c w - g - div q| / |g|`.
     """
-    start = linearised.g, torch.zeros_like(linearised.normal), linearised.problem.first
+    start = linearised.g, each(torch.zeros_like, linearised.normal), linearised.problem.first
     found = iterate(
         lambda k, *state: _linear_step(linearised, *state),
         start,
@@ -239,24 +257,25 @@ def _solve_linearised(linearised: Linearised, stop: Stop) -> tuple[Tensor, Tenso
     return _linear_half_step(linearised, *found.value)
 
 
-def _linear_half_step(linearised: Linearised, w: Tensor, q: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+def _linear_half_step(linearised: Linearised, w: Tensor, q: Field, sigma: Tensor) -> tuple[Tensor, Field]:
     g, held, normal, stretch, problem = linearised
-    tau, sigma = 1 / (8 * sigma), problem.steps * sigma[..., None]
-    x = torch.where(problem.trust.isinf(), held, (w + tau * (g + problem.divergence(q))) / (1 + tau * problem.trust))
-    y = q + sigma * problem.gradient(2 * x - w)
-    return x, (y - normal * inner(normal, y, problem.coupling)) / (1 + sigma * stretch)
+    tau, sigma = 1 / (8 * sigma), problem.steps * sigma
+    x = problem.imposed(held, torch.addcmul(w, g + problem.divergence(q), tau) / (1 + tau * problem.trust))
+    slopes = problem.gradient(torch.lerp(w, x, 2.0))
+    y = each(lambda part, slope: torch.addcmul(part, slope, sigma), q, slopes)
+    return x, each(lambda part, t: part / (1 + sigma * t), across(y, normal, problem.coupling), stretch)
 
 
 @compiled
-def _linear_step(linearised: Linearised, w: Tensor, q: Tensor, sigma: Tensor) -> State:
+def _linear_step(linearised: Linearised, w: Tensor, q: Field, sigma: Tensor) -> State:
     x, y = _linear_half_step(linearised, w, q, sigma)
-    return w + RELAXATION * (x - w), q + RELAXATION * (y - q), (sigma + GROWTH).clamp(max=linearised.problem.last)
+    return relaxed(w, x), each(relaxed, q, y), torch.minimum(sigma + GROWTH, linearised.problem.last)
 
 
 @compiled
-def _linear_residual(linearised: Linearised, w: Tensor, q: Tensor, sigma: Tensor) -> Tensor:
+def _linear_residual(linearised: Linearised, w: Tensor, q: Field, sigma: Tensor) -> Tensor:
     x, y = _linear_half_step(linearised, w, q, sigma)
-    trust, g = linearised.problem.trust, linearised.g
-    residual = torch.where(trust.isinf(), 0, trust * x - g - linearised.problem.divergence(y))
+    problem, g = linearised.problem, linearised.g
+    residual = problem.imposed(0, problem.trust * x - g - problem.divergence(y))
     scale = total(g.square()).clamp(min=torch.finfo(g.dtype).tiny)
     return (total(residual.square()) / scale).sqrt().to(g.dtype)

@@ -29,25 +29,20 @@ from torch import Tensor
 from tavtorch.derivative import derivative_wanted, with_derivative, without_derivatives
 from tavtorch.image.fields import (
     Coupling,
+    Field,
     Frame,
     Projection,
     ProjectionDerivative,
     capped,
+    costs_missed,
+    each,
     flow,
-    inner,
-    length,
+    mean_length,
     reflect,
     relax,
     total,
-    variation,
 )
-from tavtorch.image.grid import (
-    cosine_transform,
-    divergence,
-    gradient,
-    inverse_cosine_transform,
-    laplacian_eigenvalues,
-)
+from tavtorch.image.grid import cosine_transform, differences, inverse_cosine_transform, laplacian_eigenvalues, outflow
 from tavtorch.image.restoration.operators import Operator
 from tavtorch.solve import Solution, State, Stop, iterate
 
@@ -93,28 +88,28 @@ def minimise(problem: Problem, still: Tensor, stop: Stop, frame: Frame) -> Solut
     with without_derivatives():
         fixed = fixed._replace(weight=weight.detach())
         step, s = _pose(fixed, pulled, still)
-        s = torch.where(constant[..., None], rest / step.rho[..., None], s)
+        s = each(lambda still, slope: torch.where(constant, still / step.rho, slope), rest, s)
 
         def image_of(spectrum: Tensor) -> Tensor:
             return torch.where(constant, still, inverse_cosine_transform(spectrum))
 
-        def measured(s: Tensor, spectrum: Tensor) -> Tensor:
+        def measured(s: Field, spectrum: Tensor) -> Tensor:
             spectrum, s = step(s, spectrum)[::-1]
-            return _measure(fixed, step, image_of(spectrum), step.multiplier(s)).to(s.dtype)
+            return _measure(fixed, step, image_of(spectrum), step.multiplier(s)).to(spectrum.dtype)
 
-        def certified(s: Tensor, spectrum: Tensor) -> Tensor:
+        def certified(s: Field, spectrum: Tensor) -> Tensor:
             spectrum, s = step(s, spectrum)[::-1]
             problem = fixed._replace(f=fixed.f.double(), weight=fixed.weight.double(), flat=fixed.flat.double())
             exact = step._replace(rho=step.rho.double(), inverse=step.inverse.double())
             u = frame.rounded(image_of(spectrum))
-            return _measure(problem, exact, u, step.multiplier(s).double()).to(s.dtype)
+            return _measure(problem, exact, u, each(torch.Tensor.double, step.multiplier(s))).to(spectrum.dtype)
 
         found = iterate(lambda k, *state: step(*state), (s, step.start), measured, stop, certify=certified)
         s, spectrum = step(*found.value)
         u = image_of(spectrum)
     assert isinstance(step.ball, Projection)
-    unit = s / torch.maximum(length(s, coupling), step.ball.radius)
-    optimality = operator.adjoint(problem.f - operator(u)) + divergence(weight[:, :, None] * unit)
+    pull = outflow(each(torch.mul, step.ball.unit(s), weight))
+    optimality = operator.adjoint(problem.f - operator(u)) + pull
     if not derivative_wanted(optimality):
         return found._replace(value=u)
     value = with_derivative(optimality, u, pull=lambda g: _linear_response(g, s, step, stop))
@@ -136,7 +131,7 @@ class Step(NamedTuple):
     """Onto which `P` projects."""
     start: Tensor
 
-    def __call__(self, s: Tensor, spectrum: Tensor) -> State:
+    def __call__(self, s: Field, spectrum: Tensor) -> State:
         inside, source = reflect(s, self.ball)
         right = self.right
         if not self.operator.diagonal:
@@ -150,53 +145,51 @@ class Step(NamedTuple):
             return self.power * spectrum
         return cosine_transform(self.operator.adjoint(self.operator(inverse_cosine_transform(spectrum))))
 
-    def multiplier(self, s: Tensor) -> Tensor:
+    def multiplier(self, s: Field) -> Field:
         """`p = ρ P(s)`."""
-        return self.rho[..., None] * self.ball(s)
+        return each(torch.mul, self.ball(s), self.rho)
 
 
-def _pose(problem: Problem, pulled: Tensor, still: Tensor) -> tuple[Step, Tensor]:
+def _pose(problem: Problem, pulled: Tensor, still: Tensor) -> tuple[Step, Field]:
     """The step, and the field that the iteration starts from: that of a picture with little of its squared slope."""
     operator, f, weight, coupling, *_ = problem
     tiny = torch.finfo(f.dtype).tiny ** 0.5
     power, bend = operator.power(pulled), laplacian_eigenvalues(pulled)
     largest, mean = power.amax((-2, -1), keepdim=True), weight.mean((-2, -1), keepdim=True).clamp(min=tiny)
     start = cosine_transform(pulled) / (power + 1e-2 * largest * (1 + bend))
-    slope = length(gradient(inverse_cosine_transform(start)), coupling).mean((1, 2, 3, 4)).reshape(-1, 1, 1, 1)
+    slope = mean_length(differences(inverse_cosine_transform(start)), coupling)
     rho = STIFFNESS * mean / slope.clamp(min=tiny)
     start = start + cosine_transform(still.expand_as(pulled))
-    ball = Projection((weight / rho)[:, :, None].clamp(min=tiny), coupling)
+    ball = Projection((weight / rho).clamp(min=tiny), coupling)
     right = cosine_transform(operator.adjoint(f))
     step = Step(operator, right, power, 1 / (power + rho * bend), rho, ball, start)
-    return step, gradient(inverse_cosine_transform(start))
+    return step, differences(inverse_cosine_transform(start))
 
 
-def _measure(problem: Problem, step: Step, u: Tensor, p: Tensor) -> Tensor:
+def _measure(problem: Problem, step: Step, u: Tensor, p: Field) -> Tensor:
     """The duality gap over the energy, see above."""
     apart = problem.operator(u) - problem.f
     y, p = _feasible(problem, step, apart, p)
-    slope = gradient(u)
-    cost = problem.weight[:, :, None] * variation(slope, problem.coupling)
-    gap = total((cost - inner(slope, p, problem.coupling)).clamp(min=0)) + total((apart - y).square()) / 2
-    return gap / torch.maximum(total(cost) + total(apart.square()) / 2, problem.noise)
+    cost, missed = costs_missed(differences(u), p, Projection(problem.weight, problem.coupling))
+    gap = total(*missed) + total((apart - y).square()) / 2
+    return gap / torch.maximum(total(*cost) + total(apart.square()) / 2, problem.noise)
 
 
-def _feasible(problem: Problem, step: Step, y: Tensor, p: Tensor) -> State:
+def _feasible(problem: Problem, step: Step, y: Tensor, p: Field) -> tuple[Tensor, Field]:
     """A dual pair near `y`, `p`."""
     operator, flat = problem.operator, problem.flat
-    shift = inverse_cosine_transform(cosine_transform(operator.adjoint(y) - divergence(p)) * step.inverse)
-    y, p = y - operator(shift), p - step.rho[..., None] * gradient(shift)
+    shift = inverse_cosine_transform(cosine_transform(operator.adjoint(y) - outflow(p)) * step.inverse)
+    y, p = y - operator(shift), each(lambda part, slope: part - step.rho * slope, p, differences(shift))
     seen = flat.square().sum((-2, -1), keepdim=True)
     y = y - (y * flat).sum((-2, -1), keepdim=True) / seen * flat
-    bend = laplacian_eigenvalues(p[:, :, 0])
-    rest = cosine_transform(operator.adjoint(y) - divergence(p)) * torch.where(bend > 0, 1 / bend, 0)
-    p = p - gradient(inverse_cosine_transform(rest))
-    share = (problem.weight[:, :, None] / length(p, problem.coupling)).flatten(1).amin(1).clamp(max=1)
-    share = share.reshape(-1, 1, 1, 1)
-    return share * y, share[..., None] * p
+    bend = laplacian_eigenvalues(p[0])
+    rest = cosine_transform(operator.adjoint(y) - outflow(p)) * torch.where(bend > 0, 1 / bend, 0)
+    p = each(torch.sub, p, differences(inverse_cosine_transform(rest)))
+    share = Projection(problem.weight, problem.coupling).share(p)
+    return share * y, each(torch.mul, p, share)
 
 
-def _linear_response(g: Tensor, s: Tensor, forward: Step, stop: Stop) -> Tensor:
+def _linear_response(g: Tensor, s: Field, forward: Step, stop: Stop) -> Tensor:
     """Solve the linearised problem by the steps of `minimise`, with the derivative of `P` at `s` for `P`.
 
         min_w  ½ |A w|² - <g, w> + Σ λ / 2|∇u| · |∇w - n (n · ∇w)|²  where |s| > λ / ρ, and ∇w = 0 elsewhere
@@ -209,11 +202,11 @@ def _linear_response(g: Tensor, s: Tensor, forward: Step, stop: Stop) -> Tensor:
     step = forward._replace(right=right, ball=forward.ball.derivative(s))
     scale = total(right.square()).clamp(min=torch.finfo(g.dtype).tiny)
 
-    def residual(t: Tensor, w: Tensor) -> Tensor:
+    def residual(t: Field, w: Tensor) -> Tensor:
         t, w = step(t, w)
-        missing = step.normal(w) - right - cosine_transform(divergence(step.multiplier(t)))
+        missing = step.normal(w) - right - cosine_transform(outflow(step.multiplier(t)))
         return (total(missing.square()) / scale).sqrt().to(g.dtype)
 
-    start = torch.zeros_like(s), torch.zeros_like(right)
+    start = each(torch.zeros_like, s), torch.zeros_like(right)
     found = iterate(lambda k, *state: step(*state), start, residual, stop.for_derivative())
     return inverse_cosine_transform(step(*found.value)[1])

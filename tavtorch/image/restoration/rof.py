@@ -11,8 +11,8 @@ from torch import Tensor
 
 from tavtorch.derivative import holds, without_derivatives
 from tavtorch.image.check import check_coupling, check_image, check_init, check_spacing, full_precision, spread_weight
-from tavtorch.image.fields import Coupling, capped, flow, frame_of, halved, length, mean_of
-from tavtorch.image.grid import beside, corner, gradient, space
+from tavtorch.image.fields import Coupling, Field, capped, each, flow, frame_of, halved, length, mean_of
+from tavtorch.image.grid import beside, corner, differences, space
 from tavtorch.image.restoration import tgv
 from tavtorch.image.restoration.primal_dual import Problem, minimise, project, solve
 from tavtorch.solve import Solution, Stop
@@ -42,8 +42,8 @@ def total_variation(
     check_coupling(coupling)
     single = full_precision(image)
     unit = frame_of(single).unit
-    slopes = gradient(single / unit, spacing=check_spacing(spacing, single))
-    return unit.flatten() * length(slopes, coupling).flatten(1).sum(1)
+    slopes = differences(single / unit, check_spacing(spacing, single))
+    return unit.flatten() * torch.stack([size.flatten(1).sum(1) for size in length(slopes, coupling)]).sum(0)
 
 
 def rof(
@@ -121,11 +121,12 @@ def rof(
         second = tgv.Problem(f, spread / frame.unit, ratio, coupling, frame)
         found = tgv.minimise(second, f.detach() if start is None else start, stop or Stop(max_iter=4000))
     else:
-        bend = huber / frame.unit[..., None] if huber else 0.0
+        bend = huber / frame.unit if huber else 0.0
         problem, p = pose(f, spread / frame.unit, coupling, bend, spacing)
         u = f.detach() + problem.divergence(p)
         if start is not None:
-            u, p = start, project(1e4 * problem.gradient(start), problem, 1e4)  # λ ∇u / max(|∇u|, α)
+            steep = each(lambda slope: 1e4 * slope, problem.gradient(start))
+            u, p = start, project(steep, problem, 1e4)  # λ ∇u / max(|∇u|, α)
         found = minimise(problem._replace(frame=frame), u, p, stop or Stop())
     return found._replace(value=frame.outside(found.value).to(dtype))
 
@@ -148,7 +149,7 @@ def _check_all_or_none(positive: Tensor) -> None:
 
 def pose(
     f: Tensor, weight: Tensor, coupling: Coupling, huber: float | Tensor = 0.0, spacing: Tensor | None = None
-) -> tuple[Problem, Tensor]:
+) -> tuple[Problem, Field]:
     """ROF as a `Problem`, and a first guess of its dual field `p`: `f + div p` is that of `u`.
 
     The guess comes from half the resolution, where large shapes take half as many steps; pixels twice as wide make λ
@@ -163,26 +164,26 @@ def pose(
     one = torch.ones_like(constant, dtype=f.dtype)
     mean = mean_of(f.detach())
     low, high = torch.where(constant, mean, -torch.inf), torch.where(constant, mean, torch.inf)
-    problem = Problem(f, weight, one, low, high, one / 5, 12 * one, coupling, huber, spacing=spacing)
+    problem = Problem(f, weight, 1.0, low, high, one / 5, 12 * one, coupling, huber, spacing=spacing)
     with without_derivatives():
-        return problem, torch.where(constant[..., None], still, _coarse_field(problem))
+        return problem, each(lambda a, b: torch.where(constant, a, b), still, _coarse_field(problem))
 
 
-def _coarse_field(problem: Problem) -> Tensor:
+def _coarse_field(problem: Problem) -> Field:
     f = problem.f.detach()
-    if min(f.shape[-2:]) < 64:
-        return torch.zeros_like(gradient(f))
+    if min(f.shape[-2:]) < 128:
+        return each(torch.zeros_like, problem.gradient(f))
     weight = problem.weight.detach()
     weight = weight if weight.shape[-1] == 1 else halved(weight)
     coarse, p = pose(halved(f), weight / 2, problem.coupling, 2 * problem.huber, problem.spacing)
-    _, p = solve(coarse, coarse.f + coarse.divergence(p), p, Stop(3e-3, 400, 5)).value
-    return 2 * corner(_finer(p), [f.shape[k] for k in space(f)])
+    _, p = solve(coarse, coarse.f + coarse.divergence(p), p, Stop(3e-3, 400, 10)).value
+    return tuple(corner(part, [f.shape[k] for k in space(f)]) for part in _finer(p))
 
 
-def _finer(p: Tensor) -> Tensor:
-    """A field at twice the resolution whose divergence is even within each 2 x 2 pixels: what flows in flows on."""
-    axes = space(p[:, :, 0])
+def _finer(p: Field) -> Field:
+    """Twice a field at twice the resolution, its divergence even within each 2 x 2 pixels: what flows in flows on."""
+    axes = space(p[0])
     for k in axes:
-        p = p.repeat_interleave(2, k)
-    parts = zip(reversed(axes), p.unbind(2), strict=True)
-    return torch.stack([x + F.pad(x.narrow(k, 0, x.shape[k] - 1), beside(k, 1, 0)) for k, x in parts], dim=2) / 2
+        p = tuple(part.repeat_interleave(2, k) for part in p)
+    parts = zip(reversed(axes), p, strict=True)
+    return tuple(x + F.pad(x.narrow(k, 0, x.shape[k] - 1), beside(k, 1, 0)) for k, x in parts)

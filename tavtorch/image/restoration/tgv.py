@@ -16,16 +16,16 @@ From any field in the balls of `q` both bounds follow by one factor, that takes 
 terms that are never negative, and bound together what the energy of `u` has above the minimum.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from tavtorch.derivative import derivative_wanted, with_derivative, without_derivatives
-from tavtorch.image.fields import Coupling, Frame, Projection, inner, total, variation
-from tavtorch.image.grid import divergence, gradient
-from tavtorch.image.restoration.primal_dual import normals
+from tavtorch.image.fields import Coupling, Field, Frame, Projection, across, costs_missed, each, total
+from tavtorch.image.grid import differences, outflow
+from tavtorch.image.restoration.primal_dual import normals, relaxed
 from tavtorch.solve import Solution, State, Stop, compiled, iterate
 
 SQUARED_NORM = 12.0
@@ -47,21 +47,16 @@ class Problem(NamedTuple):
     """From which the result is put back."""
 
     @property
-    def radius(self) -> Tensor:
-        """λ over a field `(b, c, n, h, w)`."""
-        return self.weight[:, :, None]
-
-    @property
     def balls(self) -> tuple[Projection, Projection]:
         """Of `p` and of `q`."""
-        return Projection(self.radius, self.coupling), Projection(self.ratio * self.radius, self.coupling)
+        return Projection(self.weight, self.coupling), Projection(self.ratio * self.weight, self.coupling)
 
     @property
     def source(self) -> tuple[Tensor, float]:
         """What pulls at `u` and at `w`."""
         return self.f, 0.0
 
-    def bounded(self, p: Tensor, q: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+    def bounded(self, p: Field, q: Field, sigma: Tensor) -> tuple[Field, Field]:
         """The proximal maps of `p` and of `q`."""
         on_p, on_q = self.balls
         return on_p(p), on_q(q)
@@ -79,8 +74,8 @@ def minimise(problem: Problem, u: Tensor, stop: Stop) -> Solution:
     """
     fixed = problem._replace(f=problem.f.detach(), weight=problem.weight.detach())
     with without_derivatives():
-        slope = gradient(u)
-        start = u, slope, torch.zeros_like(slope), torch.zeros_like(bend(slope)), _first(u)
+        slope = differences(u)
+        start = u, slope, each(torch.zeros_like, slope), (torch.zeros_like(u),) * 3, _first(u)
         found = iterate(
             lambda k, *state: _step(fixed, *state),
             start,
@@ -92,38 +87,40 @@ def minimise(problem: Problem, u: Tensor, stop: Stop) -> Solution:
     if not derivative_wanted(problem.f, problem.weight):
         return found._replace(value=u)
 
-    at_p, at_q = p + gradient(u) - w, q + bend(w)
-    balls = fixed.balls
-    safe = fixed.weight.clamp(min=torch.finfo(u.dtype).tiny)[:, :, None]
-    nu, mu = (ball(z) / safe for ball, z in zip(balls, (at_p, at_q), strict=True))
-    pull = problem.radius * nu
-    attached = torch.cat(((problem.f + divergence(pull))[:, :, None], pull - bend_adjoint(problem.radius * mu)), 2)
-    bent_p, bent_q = (normals(z, ball.radius, fixed.coupling) for ball, z in zip(balls, (at_p, at_q), strict=True))
+    at_p, at_q = each(lambda p, slope, w: p + slope - w, p, differences(u), w), each(torch.add, q, bend(w))
+    on_p, on_q = fixed.balls
+    pull = each(torch.mul, on_p.unit(at_p), problem.weight)
+    turn = bend_adjoint(each(lambda mu: problem.ratio * problem.weight * mu, on_q.unit(at_q)))
+    attached = problem.f + outflow(pull), *each(torch.sub, pull, turn)
+    bent = normals(at_p, on_p.radius, fixed.coupling), normals(at_q, on_q.radius, fixed.coupling)
 
     def response(g: Tensor) -> Tensor:
-        return _linear_response(Linear((g[:, :, 0], g[:, :, 1:]), bent_p, bent_q, fixed.coupling), stop)
+        f, *turn = g.unbind(2)
+        return _linear_response(Linear((f, tuple(turn)), *bent, fixed.coupling), stop)
 
-    value = with_derivative(attached, torch.cat((u[:, :, None], w), 2), pull=response)
+    value = with_derivative(torch.stack(attached, 2), torch.stack((u, *w), 2), pull=response)
     return found._replace(value=value[:, :, 0])
 
 
-def bend(w: Tensor) -> Tensor:
-    """`E w` of a field `(b, c, 2, h, w)`: `(w_xx, w_yy, √2 w_xy)`, `(b, c, 3, h, w)`, so that its length is Euclidean.
+def bend(w: Field) -> Field:
+    """`E w` of a field `(w_x, w_y)`: `(w_xx, w_yy, √2 w_xy)`, so that its length is Euclidean.
 
     The last column of `w_x` and the last row of `w_y` do not count, as in `divergence`.
     """
-    x, y = w[:, :, 0, :, :-1], w[:, :, 1, :-1]
-    xx, yy = _padded(_diff(x, -1), (1, 1, 0, 0), w), _padded(_diff(y, -2), (0, 0, 1, 1), w)
-    xy = _padded(_diff(x, -2), (0, 1, 1, 0), w) + _padded(_diff(y, -1), (1, 0, 0, 1), w)
-    return torch.stack((xx, yy, xy * 0.5**0.5), 2)
+    like = w[0]
+    x, y = w[0][..., :-1], w[1][..., :-1, :]
+    xx, yy = _padded(_diff(x, -1), (1, 1, 0, 0), like), _padded(_diff(y, -2), (0, 0, 1, 1), like)
+    xy = _padded(_diff(x, -2), (0, 1, 1, 0), like) + _padded(_diff(y, -1), (1, 0, 0, 1), like)
+    return xx, yy, xy * 0.5**0.5
 
 
-def bend_adjoint(q: Tensor) -> Tensor:
+def bend_adjoint(q: Field) -> Field:
     """`Eᵀq`: `<E w, q> = <w, Eᵀq>` for every `w` and `q`."""
-    xx, yy, xy = q[:, :, 0, :, 1:-1], q[:, :, 1, 1:-1], q[:, :, 2] * 0.5**0.5
-    x = _back(xx, -1, q.shape[-1] - 1) + _back(xy[..., 1:, :-1], -2, q.shape[-2])
-    y = _back(yy, -2, q.shape[-2] - 1) + _back(xy[..., :-1, 1:], -1, q.shape[-1])
-    return torch.stack((F.pad(x, (0, 1)), F.pad(y, (0, 0, 0, 1))), 2)
+    h, w = q[0].shape[-2:]
+    xx, yy, xy = q[0][..., 1:-1], q[1][..., 1:-1, :], q[2] * 0.5**0.5
+    x = _back(xx, -1, w - 1) + _back(xy[..., 1:, :-1], -2, h)
+    y = _back(yy, -2, h - 1) + _back(xy[..., :-1, 1:], -1, w)
+    return F.pad(x, (0, 1)), F.pad(y, (0, 0, 0, 1))
 
 
 def _diff(a: Tensor, axis: int) -> Tensor:
@@ -132,8 +129,8 @@ def _diff(a: Tensor, axis: int) -> Tensor:
 
 
 def _padded(a: Tensor, sides: tuple[int, int, int, int], like: Tensor) -> Tensor:
-    """With zeros to the size of a field; all zeros where there are no differences."""
-    return F.pad(a, sides) if a.numel() else torch.zeros_like(like[:, :, 0])
+    """With zeros to the size of an image; all zeros where there are no differences."""
+    return F.pad(a, sides) if a.numel() else torch.zeros_like(like)
 
 
 def _back(a: Tensor, axis: int, n: int) -> Tensor:
@@ -150,50 +147,49 @@ def _first(u: Tensor) -> Tensor:
 
 
 def _half_step(
-    problem: "Problem | Linear", u: Tensor, w: Tensor, p: Tensor, q: Tensor, sigma: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    problem: "Problem | Linear", u: Tensor, w: Field, p: Field, q: Field, sigma: Tensor
+) -> tuple[Tensor, Field, Field, Field]:
     """A proximal step on `u` and `w`, then one on `p` and `q` where these are extrapolated to; `τ σ |K|² = 1`."""
     tau, (f, turn) = 1 / (SQUARED_NORM * sigma), problem.source
-    x = torch.lerp(u + tau * divergence(p), f, tau / (1 + tau))  # to the bit, where it is f
-    y = w + tau[..., None] * (p - bend_adjoint(q) + turn)
-    ahead, sigma = 2 * y - w, sigma[..., None]
-    return x, y, *problem.bounded(p + sigma * (gradient(2 * x - u) - ahead), q + sigma * bend(ahead), sigma)
+    x = torch.lerp(u + tau * outflow(p), f, tau / (1 + tau))  # to the bit, where it is f
+    y = each(lambda w, p, back, turn: w + tau * (p - back + turn), w, p, bend_adjoint(q), turn)
+    ahead = each(lambda new, old: 2 * new - old, y, w)
+    slopes = each(torch.sub, differences(torch.lerp(u, x, 2.0)), ahead)
+    on_p, on_q = (each(lambda a, b: torch.addcmul(a, b, sigma), *pair) for pair in ((p, slopes), (q, bend(ahead))))
+    return x, y, *problem.bounded(on_p, on_q, sigma)
 
 
 @compiled
-def _step(problem: "Problem | Linear", u: Tensor, w: Tensor, p: Tensor, q: Tensor, sigma: Tensor) -> State:
-    old, new = (u, w, p, q), _half_step(problem, u, w, p, q, sigma)
-    return *(a + RELAXATION * (b - a) for a, b in zip(old, new, strict=True)), (sigma + GROWTH).clamp(max=LAST)
+def _step(problem: "Problem | Linear", u: Tensor, w: Field, p: Field, q: Field, sigma: Tensor) -> State:
+    x, *fields = _half_step(problem, u, w, p, q, sigma)
+    moved = (each(relaxed, old, new) for old, new in zip((w, p, q), fields, strict=True))
+    return relaxed(u, x), *moved, (sigma + GROWTH).clamp(max=LAST)
 
 
 @compiled
-def _gap(problem: Problem, *state: Tensor) -> Tensor:
+def _gap(problem: Problem, *state: Any) -> Tensor:
     return _measure(problem, *_half_step(problem, *state))
 
 
-def _certified(problem: Problem, *state: Tensor) -> Tensor:
+def _certified(problem: Problem, *state: Any) -> Tensor:
     """The gap in double precision, at the value that is returned: as its type rounds it where its frame is left."""
     u, *rest = _half_step(problem, *state)
     exact = problem._replace(f=problem.f.double(), weight=problem.weight.double())
     back = torch.where(u == problem.f, u.double(), problem.frame.rounded(u))
-    return _measure(exact, back, *(part.double() for part in rest)).to(u.dtype)
+    return _measure(exact, back, *(each(torch.Tensor.double, field) for field in rest)).to(u.dtype)
 
 
-def _measure(problem: Problem, u: Tensor, w: Tensor, p: Tensor, q: Tensor) -> Tensor:
+def _measure(problem: Problem, u: Tensor, w: Field, p: Field, q: Field) -> Tensor:
     """The duality gap over the energy, or over a thousand times that of rounding errors, which affine pictures have."""
-    f, radius, coupling, tiny = problem.f, problem.radius, problem.coupling, torch.finfo(u.dtype).tiny
-    q = problem.balls[1](q)
+    f, (on_p, on_q) = problem.f, problem.balls
+    q = on_q(q)
+    share = on_p.share(bend_adjoint(q))
+    q = each(torch.mul, q, share)
     p = bend_adjoint(q)
-    share = (radius / variation(p, coupling).clamp(min=tiny)).flatten(1).amin(1).clamp(max=1)
-    share = torch.where(radius.flatten(1).amax(1) > 0, share, 0).reshape(-1, 1, 1, 1, 1)
-    p, q, slope, bent = share * p, share * q, gradient(u) - w, bend(w)
-    cost = radius * variation(slope, coupling)
-    bending = problem.ratio * radius * variation(bent, coupling)
-    gap = total((cost - inner(slope, p, coupling)).clamp(min=0)) + total(
-        (bending - inner(bent, q, coupling)).clamp(min=0)
-    )
-    gap = gap + total((u - f - divergence(p)).square()) / 2
-    energy = total(cost) + total(bending) + total((u - f).square()) / 2
+    cost, missed = costs_missed(each(torch.sub, differences(u), w), p, on_p)
+    bending, unbent = costs_missed(bend(w), q, on_q)
+    gap = total(*missed, *unbent) + total((u - f - outflow(p)).square()) / 2
+    energy = total(*cost, *bending) + total((u - f).square()) / 2
     rounding = 8 * torch.finfo(problem.frame.unit.dtype).eps * problem.frame.outside(f).abs() / problem.frame.unit
     least = 1e3 * (total(rounding.square()) + total(problem.weight * rounding)) + torch.finfo(torch.float64).tiny
     return (gap / torch.maximum(energy, least)).to(u.dtype)
@@ -202,18 +198,18 @@ def _measure(problem: Problem, u: Tensor, w: Tensor, p: Tensor, q: Tensor) -> Te
 class Linear(NamedTuple):
     """The problem with the projections replaced by their derivatives at `p + ∇u - w` and at `q + E w`."""
 
-    source: tuple[Tensor, Tensor]
+    source: tuple[Tensor, Field]
     """What pulls at `u` and at `w`."""
-    at_p: tuple[Tensor, Tensor]
+    at_p: tuple[Field, Field]
     """`normal` and `stretch`, see `primal_dual.Linearised`."""
-    at_q: tuple[Tensor, Tensor]
+    at_q: tuple[Field, Field]
     coupling: Coupling
 
-    def bounded(self, p: Tensor, q: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+    def bounded(self, p: Field, q: Field, sigma: Tensor) -> tuple[Field, Field]:
         """The derivatives of the proximal maps of `p` and of `q`."""
 
-        def bounded(field: Tensor, normal: Tensor, stretch: Tensor) -> Tensor:
-            return (field - normal * inner(normal, field, self.coupling)) / (1 + sigma * stretch)
+        def bounded(field: Field, normal: Field, stretch: Field) -> Field:
+            return each(lambda a, t: a / (1 + sigma * t), across(field, normal, self.coupling), stretch)
 
         return bounded(p, *self.at_p), bounded(q, *self.at_q)
 
@@ -221,14 +217,15 @@ class Linear(NamedTuple):
 def _linear_response(linear: Linear, stop: Stop) -> Tensor:
     """`M g` of the source `g`; it stops on what remains of `u - div p = g_u` and `Eᵀq - p = g_w`, over `|g|`."""
     f, turn = linear.source
-    scale = (total(f.square()) + total(turn.square())).clamp(min=torch.finfo(f.dtype).tiny)
+    scale = total(*each(torch.square, (f, *turn))).clamp(min=torch.finfo(f.dtype).tiny)
 
-    def residual(*state: Tensor) -> Tensor:
+    def residual(*state: Any) -> Tensor:
         u, _, p, q = _half_step(linear, *state)
-        left = total((u - divergence(p) - f).square()) + total((bend_adjoint(q) - p - turn).square())
-        return (left / scale).sqrt().to(f.dtype)
+        left = u - outflow(p) - f, *each(lambda back, p, turn: back - p - turn, bend_adjoint(q), p, turn)
+        return (total(*each(torch.square, left)) / scale).sqrt().to(f.dtype)
 
-    start = f, torch.zeros_like(turn), torch.zeros_like(turn), torch.zeros_like(bend(turn)), _first(f)
+    zero = torch.zeros_like(f)
+    start = f, (zero, zero), (zero, zero), (zero, zero, zero), _first(f)
     found = iterate(lambda k, *state: _step(linear, *state), start, residual, stop.for_derivative())
     u, w, *_ = _half_step(linear, *found.value)
-    return torch.cat((u[:, :, None], w), 2)
+    return torch.stack((u, *w), 2)

@@ -8,12 +8,13 @@ from torch import Tensor
 
 from tavtorch.derivative import holds
 from tavtorch.image.check import check_image, check_spacing, full_precision, spread_weight
+from tavtorch.image.fields import each
 from tavtorch.image.grid import (
     cosine_transform,
-    divergence,
-    gradient,
+    differences,
     inverse_cosine_transform,
     laplacian_eigenvalues,
+    outflow,
     space,
 )
 from tavtorch.solve import Stop, conjugate_gradient
@@ -58,7 +59,7 @@ def tikhonov(
         return _filter(image, spread, spacing).to(dtype)
     mean = spread.detach().mean(space(image), keepdim=True)
     found = conjugate_gradient(
-        lambda u: u - divergence(spread[:, :, None] * gradient(u, spacing=spacing), spacing=spacing),
+        lambda u: u - outflow(each(torch.mul, differences(u, spacing), spread), spacing),
         image,
         precondition=lambda r: _filter(r, mean, spacing),
         stop=Stop(tol=16 * torch.finfo(image.dtype).eps, every=1),

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tavtorch.derivative import holds
 from tavtorch.image.check import check_image, check_spacing, full_precision
-from tavtorch.image.fields import Coupling, frame_of, offset_of
+from tavtorch.image.fields import Coupling, each, frame_of, offset_of
 from tavtorch.image.restoration.primal_dual import adjoint, solve
 from tavtorch.image.restoration.rof import pose
 from tavtorch.solve import Stop
@@ -169,7 +169,9 @@ def _least(
         weight = log_weight.exp().reshape(-1, *(1,) * (image.dim() - 1))
         problem, p = pose(image, weight, coupling, spacing=spacing)
         u, p = solve(problem, image + problem.divergence(p), p, stop).value
-        return criterion(_dot(u - image, u - image), lambda g: adjoint(g, p + problem.gradient(u), problem, stop))
+        return criterion(
+            _dot(u - image, u - image), lambda g: adjoint(g, each(torch.add, p, problem.gradient(u)), problem, stop)
+        )
 
     ratio = (5**0.5 - 1) / 2
     low, high = ((sigma * end).log() for end in RANGE)

@@ -14,27 +14,28 @@ from tavtorch.derivative import derivative_wanted, holds, with_derivative, witho
 from tavtorch.image.check import check_coupling, check_image, full_precision, spread_weight
 from tavtorch.image.fields import (
     Coupling,
+    Field,
     Frame,
     Projection,
     ProjectionDerivative,
     capped,
+    costs_missed,
+    each,
     flow,
     frame_of,
-    inner,
-    length,
+    mean_length,
     mean_of,
     reflect,
     relax,
     total,
-    variation,
 )
 from tavtorch.image.grid import (
     cosine_frequencies,
     cosine_transform,
-    divergence,
-    gradient,
+    differences,
     inverse_cosine_transform,
     laplacian_eigenvalues,
+    outflow,
 )
 from tavtorch.image.splitting.split import Split
 from tavtorch.solve import Solution, Stop, iterate
@@ -135,7 +136,7 @@ def _minimise(f: Tensor, weight: Tensor, kernel: Tensor, coupling: Coupling, sto
     weight, constant = capped(weight, still, coupling)
     with without_derivatives():
         step, start = _pose(f.detach(), weight.detach(), costs, coupling)
-        start = torch.where(constant[..., None], still / step.rho[..., None], start)
+        start = each(lambda rest, slope: torch.where(constant, rest / step.rho, slope), still, start)
 
         def image_of(spectrum: Tensor) -> Tensor:
             return torch.where(constant, mean_of(f.detach()), inverse_cosine_transform(spectrum))
@@ -153,20 +154,21 @@ def _minimise(f: Tensor, weight: Tensor, kernel: Tensor, coupling: Coupling, sto
         return found._replace(value=u)
 
     assert isinstance(step.ball, Projection)
-    unit = s / torch.maximum(length(s, coupling), step.ball.radius)
-    optimality = inverse_cosine_transform(kernel * cosine_transform(f - u)) + divergence(weight[:, :, None] * unit)
+    pull = outflow(each(torch.mul, step.ball.unit(s), weight))
+    optimality = inverse_cosine_transform(kernel * cosine_transform(f - u)) + pull
     value = with_derivative(optimality, u, pull=lambda g: _linear_response(g, s, step, costs, stop))
     return found._replace(value=value)
 
 
-def _pose(f: Tensor, weight: Tensor, kernel: Tensor, coupling: Coupling) -> tuple["Step", Tensor]:
+def _pose(f: Tensor, weight: Tensor, kernel: Tensor, coupling: Coupling) -> tuple["Step", Field]:
     """The step, and the field that the iteration starts from."""
     tiny = torch.finfo(f.dtype).tiny ** 0.5
-    slope = length(gradient(f), coupling).mean((1, 2, 3, 4)).reshape(-1, 1, 1, 1)
+    start = differences(f)
+    slope = mean_length(start, coupling)
     rho = 3 * weight.mean((-2, -1), keepdim=True).clamp(min=tiny) / slope.clamp(min=tiny)
-    ball = Projection((weight / rho)[:, :, None].clamp(min=tiny), coupling)
+    ball = Projection((weight / rho).clamp(min=tiny), coupling)
     inverse = 1 / (kernel + rho * laplacian_eigenvalues(f))
-    return Step(kernel * cosine_transform(f), inverse, rho, ball), gradient(f)
+    return Step(kernel * cosine_transform(f), inverse, rho, ball), start
 
 
 class Step(NamedTuple):
@@ -180,44 +182,42 @@ class Step(NamedTuple):
     ball: Projection | ProjectionDerivative
     """Onto which `P` projects."""
 
-    def __call__(self, s: Tensor) -> tuple[Tensor, Tensor]:
+    def __call__(self, s: Field) -> tuple[Tensor, Field]:
         inside, source = reflect(s, self.ball)
         u = (self.right - self.rho * cosine_transform(source)) * self.inverse
         return u, relax(inside, s, inverse_cosine_transform(u))
 
-    def multiplier(self, s: Tensor) -> Tensor:
+    def multiplier(self, s: Field) -> Field:
         """`p = ρ P(s)`."""
-        return self.rho[..., None] * self.ball(s)
+        return each(torch.mul, self.ball(s), self.rho)
 
 
-def _gap(s: Tensor, step: Step, data: Tensor, kernel: Tensor) -> Tensor:
+def _gap(s: Field, step: Step, data: Tensor, kernel: Tensor) -> Tensor:
     spectrum, s = step(s)
     assert isinstance(step.ball, Projection)
-    weight = step.rho[..., None] * step.ball.radius
+    ball = Projection(step.rho * step.ball.radius, step.ball.coupling)
     u = inverse_cosine_transform(spectrum)
-    return _measure(u, spectrum - data, step.multiplier(s), Projection(weight, step.ball.coupling), kernel).to(s.dtype)
+    return _measure(u, spectrum - data, step.multiplier(s), ball, kernel).to(u.dtype)
 
 
-def _certified(u: Tensor, s: Tensor, step: Step, f: Tensor, kernel: Tensor, frame: Frame) -> Tensor:
+def _certified(u: Tensor, s: Field, step: Step, f: Tensor, kernel: Tensor, frame: Frame) -> Tensor:
     """The gap in double precision, at the value that is returned: as its type rounds it where its frame is left."""
     assert isinstance(step.ball, Projection)
-    ball = Projection(step.rho[..., None].double() * step.ball.radius.double(), step.ball.coupling)
-    u, p = frame.rounded(u), ball(step.multiplier(step(s)[1]).double())
-    gap = _measure(u, cosine_transform(u - f.double()), p, ball, kernel.double())
-    return gap.to(s.dtype)
+    ball = Projection(step.rho.double() * step.ball.radius.double(), step.ball.coupling)
+    u, p = frame.rounded(u), ball(each(torch.Tensor.double, step.multiplier(step(s)[1])))
+    return _measure(u, cosine_transform(u - f.double()), p, ball, kernel.double()).to(f.dtype)
 
 
-def _measure(u: Tensor, apart: Tensor, p: Tensor, ball: Projection, kernel: Tensor) -> Tensor:
+def _measure(u: Tensor, apart: Tensor, p: Field, ball: Projection, kernel: Tensor) -> Tensor:
     """The duality gap over the energy; `apart` has the cosine coefficients of `u - f`, `ball` the radius λ."""
-    slope = gradient(u)
-    cost = ball.radius * variation(slope, ball.coupling)
-    residual = kernel * apart - cosine_transform(divergence(p))
-    gap = total((cost - inner(slope, p, ball.coupling)).clamp(min=0)) + total(residual.square() / kernel / 2)
-    energy = total(cost) + total(kernel * apart.square() / 2)
+    cost, missed = costs_missed(differences(u), p, ball)
+    residual = kernel * apart - cosine_transform(outflow(p))
+    gap = total(*missed) + total(residual.square() / kernel / 2)
+    energy = total(*cost) + total(kernel * apart.square() / 2)
     return gap / energy.clamp(min=torch.finfo(u.dtype).tiny)
 
 
-def _linear_response(g: Tensor, s: Tensor, forward: Step, kernel: Tensor, stop: Stop) -> Tensor:
+def _linear_response(g: Tensor, s: Field, forward: Step, kernel: Tensor, stop: Stop) -> Tensor:
     """Solve the linearised problem by the steps that `_minimise` takes, with the derivative of `P` at `s` for `P`.
 
         min_w  ½ <w, K w> - <g, w> + Σ λ / 2|∇u| · |∇w - n (n · ∇w)|²  where |s| > λ / ρ, and ∇w = 0 elsewhere
@@ -229,12 +229,12 @@ def _linear_response(g: Tensor, s: Tensor, forward: Step, kernel: Tensor, stop: 
     step = forward._replace(right=right, ball=forward.ball.derivative(s))
     scale = total(right.square()).clamp(min=torch.finfo(g.dtype).tiny)
 
-    def residual(t: Tensor) -> Tensor:
+    def residual(t: Field) -> Tensor:
         w, t = step(t)
-        missing = kernel * w - right - cosine_transform(divergence(step.multiplier(t)))
+        missing = kernel * w - right - cosine_transform(outflow(step.multiplier(t)))
         return (total(missing.square()) / scale).sqrt().to(g.dtype)
 
-    found = iterate(lambda k, t: step(t)[1:], (torch.zeros_like(s),), residual, stop.for_derivative())
+    found = iterate(lambda k, t: step(t)[1:], (each(torch.zeros_like, s),), residual, stop.for_derivative())
     return inverse_cosine_transform(step(found.value[0])[0])
 
 

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from tavtorch.derivative import without_derivatives
 from tavtorch.image.check import check_coupling, check_image, full_precision, spread_weight
-from tavtorch.image.fields import Coupling, capped, flow, frame_of
+from tavtorch.image.fields import Coupling, Field, capped, each, flow, frame_of
 from tavtorch.image.restoration.primal_dual import Problem, minimise
 from tavtorch.image.splitting.split import Split
 from tavtorch.solve import Stop
@@ -53,7 +53,7 @@ def split_l1(
     return Split(structure, texture, solution._replace(value=structure))
 
 
-def _pose(f: Tensor, weight: Tensor, coupling: Coupling) -> tuple[Problem, Tensor, Tensor]:
+def _pose(f: Tensor, weight: Tensor, coupling: Coupling) -> tuple[Problem, Tensor, Field]:
     """TV-L1 of an image of median 0 as a `Problem`, and first guesses of the image and of its dual field.
 
     Where λ is so large that what lies above the median may flow to what lies below, the median is the solution: see
@@ -71,5 +71,5 @@ def _pose(f: Tensor, weight: Tensor, coupling: Coupling) -> tuple[Problem, Tenso
     slope = weight.detach().amax((-2, -1), keepdim=True) / (high - low).amax(1, keepdim=True)
     step = 8 * torch.where((slope > 0) & slope.isfinite(), slope, 1)  # within 1.3 of the best for λ from 0.3 to 4
     low, high = torch.where(constant, 0, low), torch.where(constant, 0, high)
-    problem = Problem(f, weight, torch.ones_like(step), low, high, step, step, coupling, absolute=True)
-    return problem, torch.where(constant, 0, image), torch.where(constant[..., None], still, 0)
+    problem = Problem(f, weight, 1.0, low, high, step, step, coupling, absolute=True)
+    return problem, torch.where(constant, 0, image), each(lambda part: torch.where(constant, part, 0), still)

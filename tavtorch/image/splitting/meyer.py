@@ -11,24 +11,27 @@ from tavtorch.image.check import check_coupling, check_image, full_precision, sp
 from tavtorch.image.fields import (
     RELAXATION,
     Coupling,
+    Field,
     Frame,
     Projection,
     ProjectionDerivative,
     capped,
+    costs_missed,
+    each,
     flow,
     frame_of,
-    inner,
-    length,
+    mean_length,
+    relax,
     total,
     variation,
 )
 from tavtorch.image.grid import (
     cosine_transform,
-    divergence,
-    gradient,
+    differences,
     inverse_cosine_transform,
     laplacian,
     laplacian_eigenvalues,
+    outflow,
 )
 from tavtorch.image.splitting.split import Split
 from tavtorch.solve import Solution, State, Stop, compiled, iterate
@@ -110,14 +113,13 @@ def _minimise(f: Tensor, weight: Tensor, coupling: Coupling, stop: Stop, frame: 
             certify=lambda s, t: _certified(s, t, step, frame),
         )
         s, t = found.value
-        u = step.image + divergence(step.fields(t))
+        u = step.image + outflow(step.fields(t))
     if not derivative_wanted(f, weight):
         return found._replace(value=u)
 
     assert isinstance(step.fields, Projection)
-    unit = t / torch.maximum(length(t, coupling), step.fields.radius)
     value = with_derivative(
-        f + divergence(weight[:, :, None] * unit),
+        f + outflow(each(torch.mul, step.fields.unit(t), weight)),
         u,
         pull=lambda v: _pull(v, s, t, step, stop),
         push=lambda v: _push(v, s, t, step, stop),
@@ -130,18 +132,21 @@ def _pose(f: Tensor, weight: Tensor, coupling: Coupling) -> tuple["Step", State]
 
     On pictures, with λ from 0.01 to 0.3, `ρ` and `η` are within twice the best.
     """
-    still, slopes = flow(f), gradient(f)
+    still, slopes = flow(f), differences(f)
     weight, constant = capped(weight, still, coupling)
 
-    slope = length(slopes, coupling).mean((1, 2, 3, 4)).clamp(min=_tiny(f)).reshape(-1, 1, 1, 1)
+    slope = mean_length(slopes, coupling).clamp(min=_tiny(f))
     bound = torch.maximum(weight.mean((-2, -1), keepdim=True), 1e-3 * slope)
     rho, eta = 1 / slope, (slope / bound**3).sqrt() / 2
 
     e = laplacian_eigenvalues(f)
     inverse = torch.where(e > 0, 1 / (e.square() + eta / rho), 0)  # ∇h has no part at e = 0
-    balls = Projection(1 / rho[..., None], coupling), Projection(weight[:, :, None], coupling)
-    start = torch.where(constant[..., None], 0, slopes), torch.where(constant[..., None], still, 0)
-    return Step(f, torch.zeros_like(still), rho, eta, inverse, *balls), start
+    balls = Projection(1 / rho, coupling), Projection(weight, coupling)
+    start = (
+        each(lambda part: torch.where(constant, 0, part), slopes),
+        each(lambda part: torch.where(constant, part, 0), still),
+    )
+    return Step(f, each(torch.zeros_like, still), rho, eta, inverse, *balls), start
 
 
 class Step(NamedTuple):
@@ -149,7 +154,7 @@ class Step(NamedTuple):
 
     image: Tensor
     """`f`"""
-    push: Tensor
+    push: Field
     """What is added to `2 P(t) - t`."""
     rho: Tensor
     eta: Tensor
@@ -160,72 +165,78 @@ class Step(NamedTuple):
     fields: Projection | ProjectionDerivative
     """and `P(t)`."""
 
-    def __call__(self, s: Tensor, t: Tensor) -> State:
+    def __call__(self, s: Field, t: Field) -> State:
         free, right = _reflect(s, t, self)
         return _relax(s, t, free, inverse_cosine_transform(self.inverse * cosine_transform(right)), self)
 
+    def multiplier(self, s: Field) -> Field:
+        """`p = ρ P(s)`."""
+        return each(torch.mul, self.slopes(s), self.rho)
+
 
 @compiled
-def _reflect(s: Tensor, t: Tensor, step: Step) -> tuple[Tensor, Tensor]:
+def _reflect(s: Field, t: Field, step: Step) -> tuple[Field, Tensor]:
     """`g` as far as `t` alone goes, and the right-hand side for the `h` of `g + ∇h`."""
-    free = 2 * step.fields(t) - t + step.push
-    return free, divergence(s - 2 * step.slopes(s)) - laplacian(step.image + divergence(free))
+    free = each(lambda y, old, push: 2 * y - old + push, step.fields(t), t, step.push)
+    bent = outflow(each(lambda old, p: old - 2 * p, s, step.slopes(s)))
+    return free, bent - laplacian(step.image + outflow(free))
 
 
 @compiled
-def _relax(s: Tensor, t: Tensor, free: Tensor, h: Tensor, step: Step) -> State:
-    p, y, g = step.slopes(s), step.fields(t), free + gradient(h)
-    slope = gradient(step.image + divergence(g))
-    return p + torch.lerp(s - p, slope, RELAXATION), t - y + torch.lerp(y, g, RELAXATION)
+def _relax(s: Field, t: Field, free: Field, h: Tensor, step: Step) -> State:
+    g = each(torch.add, free, differences(h))
+    next_t = each(lambda old, y, g: old - y + torch.lerp(y, g, RELAXATION), t, step.fields(t), g)
+    return relax(step.slopes(s), s, step.image + outflow(g)), next_t
 
 
-def _gap(s: Tensor, t: Tensor, step: Step) -> Tensor:
-    p, y = step.rho[..., None] * step.slopes(s), step.fields(t)
-    return _measure(step.image + divergence(y), p, y, step).to(s.dtype)
+def _gap(s: Field, t: Field, step: Step) -> Tensor:
+    y = step.fields(t)
+    return _measure(step.image + outflow(y), step.multiplier(s), y, step).to(step.image.dtype)
 
 
-def _certified(s: Tensor, t: Tensor, step: Step, frame: Frame) -> Tensor:
+def _certified(s: Field, t: Field, step: Step, frame: Frame) -> Tensor:
     """The gap in double precision, at the value that is returned: as its type rounds it where its frame is left."""
     assert isinstance(step.slopes, Projection)
     assert isinstance(step.fields, Projection)
-    coupling, one = step.slopes.coupling, torch.ones_like(step.rho[..., None], dtype=torch.float64)
+    coupling, one = step.slopes.coupling, torch.ones_like(step.rho, dtype=torch.float64)
     fields = Projection(step.fields.radius.double(), coupling)
-    u = frame.rounded(step.image + divergence(step.fields(t)))
-    p = Projection(one, coupling)((step.rho[..., None] * step.slopes(s)).double())
-    return _measure(u, p, fields(t.double()), step._replace(image=step.image.double(), fields=fields)).to(s.dtype)
+    u = frame.rounded(step.image + outflow(step.fields(t)))
+    p = Projection(one, coupling)(each(torch.Tensor.double, step.multiplier(s)))
+    exact = step._replace(image=step.image.double(), slopes=Projection(one, coupling), fields=fields)
+    return _measure(u, p, fields(each(torch.Tensor.double, t)), exact).to(step.image.dtype)
 
 
-def _measure(u: Tensor, p: Tensor, y: Tensor, step: Step) -> Tensor:
+def _measure(u: Tensor, p: Field, y: Field, step: Step) -> Tensor:
     """The duality gap over the total variation of the image; over that of rounding errors where it is larger."""
     assert isinstance(step.fields, Projection)
     coupling = step.fields.coupling
-    slope, bend = gradient(u), gradient(-divergence(p))
-    structure = variation(slope, coupling) - inner(slope, p, coupling)
-    texture = step.fields.radius * variation(bend, coupling) - inner(bend, y, coupling)
+    structure = costs_missed(differences(u), p, Projection(torch.ones_like(step.rho), coupling))[1]
+    texture = costs_missed(differences(-outflow(p)), y, step.fields)[1]
 
     rounding = torch.finfo(step.image.dtype).eps * total(step.image.abs())
-    scale = torch.maximum(total(variation(gradient(step.image), coupling)), rounding)
-    return (total(structure.clamp(min=0)) + total(texture.clamp(min=0))) / scale.clamp(min=_tiny(u))
+    scale = torch.maximum(total(*variation(differences(step.image), coupling)), rounding)
+    return total(*structure, *texture) / scale.clamp(min=_tiny(u))
 
 
-def _pull(v: Tensor, s: Tensor, t: Tensor, forward: Step, stop: Stop) -> Tensor:
+def _pull(v: Tensor, s: Field, t: Field, forward: Step, stop: Stop) -> Tensor:
     """Pull `v` back through the minimiser: `w = v + div q` with the saddle point of the linearised problem.
 
     min_g max_q  <∇v, g> + <∇ div g, q>,        g and q as the derivatives of the projections leave them free
     """
-    step = _linearised(s, t, forward, image=torch.zeros_like(v), push=-gradient(v) / forward.eta[..., None])
+    push = each(lambda slope: -slope / forward.eta, differences(v))
+    step = _linearised(s, t, forward, image=torch.zeros_like(v), push=push)
     found = _settle(step, stop)
-    return v + divergence(step.rho[..., None] * step.slopes(found[0]))
+    return v + outflow(step.multiplier(found[0]))
 
 
-def _push(v: Tensor, s: Tensor, t: Tensor, forward: Step, stop: Stop) -> Tensor:
+def _push(v: Tensor, s: Field, t: Field, forward: Step, stop: Stop) -> Tensor:
     """Push `v` forward through the minimiser: `v + div g`, with `g` of the linearised problem whose image is `v`."""
-    step = _linearised(s, t, forward, image=v, push=torch.zeros_like(s))
+    step = _linearised(s, t, forward, image=v, push=each(torch.zeros_like, s))
     found = _settle(step, stop)
-    return v + divergence(step.fields(found[1]))
+    return v + outflow(step.fields(found[1]))
 
 
-def _linearised(s: Tensor, t: Tensor, forward: Step, *, image: Tensor, push: Tensor) -> Step:
+def _linearised(s: Field, t: Field, forward: Step, *, image: Tensor, push: Field) -> Step:
     """The steps of `_minimise` with the derivatives of `P` at `s` and `t` for `P`."""
     assert isinstance(forward.slopes, Projection)
     assert isinstance(forward.fields, Projection)
@@ -236,14 +247,16 @@ def _linearised(s: Tensor, t: Tensor, forward: Step, *, image: Tensor, push: Ten
 def _settle(step: Step, stop: Stop) -> State:
     """The state at which the linearised steps come to rest: the last step's length is small beside all of the way."""
 
-    def size(s: Tensor, t: Tensor) -> Tensor:
-        return (total(step.rho[..., None] * s.square()) + total(step.eta[..., None] * t.square())).sqrt()
+    def size(s: Field, t: Field) -> Tensor:
+        squares = *(step.rho * part.square() for part in s), *(step.eta * part.square() for part in t)
+        return total(*squares).sqrt()
 
-    def moved(s: Tensor, t: Tensor) -> Tensor:
+    def moved(s: Field, t: Field) -> Tensor:
         after = step(s, t)
-        return (size(after[0] - s, after[1] - t) / size(*after).clamp(min=_tiny(s))).to(s.dtype)
+        way = size(each(torch.sub, after[0], s), each(torch.sub, after[1], t))
+        return (way / size(*after).clamp(min=_tiny(step.image))).to(step.image.dtype)
 
-    start = torch.zeros_like(step.push), torch.zeros_like(step.push)
+    start = each(torch.zeros_like, step.push), each(torch.zeros_like, step.push)
     return iterate(lambda k, *state: step(*state), start, moved, stop.for_derivative()).value
 
 
