@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from tavtorch.precision import exact
+
 ONCE = (
     "This op has first derivatives only. For a gradient penalty take finite differences of its gradient along one "
     "direction, or an op in closed form, such as tikhonov with one weight an image."
@@ -161,7 +163,7 @@ class _Once(torch.autograd.Function):
 def _applied(linear: Callable[[Tensor], Tensor], g: Tensor, expression: Tensor, *, once: bool) -> Tensor:
     if not once:
         return linear(g)
-    with without_derivatives():
+    with without_derivatives(), exact():
         w = linear(g.detach()).detach()
     return w + _Once.apply(g, expression)
 

@@ -34,6 +34,12 @@ R = TypeVar("R")
 COMPILE_AFTER = 2**30
 """Elements that a `compiled` function works through before it is compiled; 0 compiles at once."""
 
+ON_GPU = 2**21, 2**5
+"""A GPU takes as long for any fewer elements than these, and works through so many times more in the same time."""
+
+VARIANTS = 64
+"""Shapes, types and settings that one function is compiled for at most; PyTorch's own limit is 8."""
+
 THROWN_AWAY = 31 * 2**20
 """Bytes of one throw-away allocation. Freeing it raises glibc's mmap threshold, so that later tensors up to this size
 are reused instead of mapped afresh each step (up to 5 times slower)."""
@@ -300,7 +306,7 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
     is wanted the function runs eagerly. Numbers that change from call to call are to be passed as 0-d tensors.
     """
     fast: Callable[P, R] | None = None
-    worked = 0
+    worked = 0.0
 
     @functools.wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -308,11 +314,15 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
         if torch.compiler.is_compiling():
             return function(*args, **kwargs)
         tensors = list(_tensors((*args, *kwargs.values())))
-        worked += max((tensor.numel() for tensor in tensors), default=0)
+        work = max((tensor.numel() for tensor in tensors), default=0)
+        on_cpu = all(tensor.device.type == "cpu" for tensor in tensors)
+        worked += work if on_cpu else max(work, ON_GPU[0]) / ON_GPU[1]
         if worked > COMPILE_AFTER and not derivative_wanted(*tensors):
-            fast = fast or torch.compile(function)
+            fast = fast or torch.compile(function, recompile_limit=VARIANTS)
             try:
                 return fast(*args, **kwargs)
+            except torch.OutOfMemoryError:
+                raise
             except Exception as error:  # compilers fail in many ways; wrong arguments fail again below
                 fast = function
                 log.info("%s runs eagerly: torch.compile failed (%s).", function.__name__, str(error).split("\n")[0])

@@ -13,24 +13,24 @@ if "PYTHONDONTWRITEBYTECODE" in os.environ:  # each script that a test starts wo
     del os.environ["PYTHONDONTWRITEBYTECODE"]
     sys.dont_write_bytecode = False
 
+import pretend
 import pytest
 import torch
-
-sys.path.insert(0, "/tmp/pg")
-import pretend_gpu as pretend
 
 pretend.register()
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
-@pytest.fixture(
-    params=["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")), "pretended"]
-)
+NO_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+
+
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=NO_GPU), "pretended"])
 def device(request):
+    """Each device in turn; `pretended` stands for a GPU where there is none, see `pretend`."""
     if request.param == "pretended":
-        with pretend.gpu() as d:
-            yield d
+        with pretend.pretended_gpu() as device:
+            yield device
     else:
         yield torch.device(request.param)
 

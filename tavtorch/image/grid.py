@@ -126,8 +126,9 @@ def sample(image: Float[Tensor, "b c h w"], points: Float[Tensor, "b n 2"]) -> F
     if forward_ad._current_level >= 0:  # grid_sample has no forward-mode derivative
         return _sample_by_gathering(image, points)
     h, w = image.shape[-2:]
-    last = points.new_tensor([max(w - 1, 1), max(h - 1, 1)])
-    values = F.grid_sample(image, (2 * points / last - 1)[:, None], padding_mode="border", align_corners=True)
+    x, y = points.unbind(-1)
+    places = torch.stack((x * (2 / max(w - 1, 1)) - 1, y * (2 / max(h - 1, 1)) - 1), dim=-1)
+    values = F.grid_sample(image, places[:, None], padding_mode="border", align_corners=True)
     return values[:, :, 0].mT
 
 

@@ -15,6 +15,7 @@ from tavtorch.audio.check import check_rate, check_wave
 from tavtorch.audio.recognition.constellation import Peaks, pairs, peaks
 from tavtorch.audio.resampling import rate_ratio, resampled
 from tavtorch.audio.sonogram import sonogram
+from tavtorch.precision import exact
 
 CANCELLED = 1e-6
 """Energy of the mean of the channels, relative to theirs, below which the loudest channel takes its place (-60 dB)."""
@@ -82,6 +83,7 @@ class Landmarks(NamedTuple):
     recipe: Recipe
 
 
+@exact()
 def evidence(sonogram: Float[Tensor, "*b f t"], *, width: int = 25) -> Float[Tensor, "*b f t"]:
     """How high each level is among all levels of its row of the sonogram, as a standard normal score.
 
@@ -103,6 +105,7 @@ def evidence(sonogram: Float[Tensor, "*b f t"], *, width: int = 25) -> Float[Ten
     return torch.empty_like(levels).scatter_(-1, order, scores.expand_as(levels)).reshape(sonogram.shape)
 
 
+@exact()
 def fingerprint(
     wave: Float[Tensor, "b c t"], sample_rate: int, recipe: Recipe | None = None, *, verify: bool = True
 ) -> Landmarks:

@@ -21,6 +21,11 @@ PIECE = {"cpu": 2**18, "cuda": 2**28}
 """Elements of a sonogram worked through at once; on a CPU they stay in the cache from one product to the next."""
 
 
+def piece(device: torch.device) -> int:
+    """`PIECE` of a device; any accelerator is as CUDA."""
+    return PIECE.get(device.type, PIECE["cuda"])
+
+
 class Options(NamedTuple):
     """Arguments of `nmf` that the steps need; `sparsity` is λ √m, for x has mean 1."""
 
@@ -173,7 +178,7 @@ def _model_gradients(w: Tensor, h: Tensor, x: Tensor, beta: float) -> Iterator[t
 
 def _models(w: Tensor, h: Tensor, x: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """A few frames at a time: `h`, `x` and the model `y = hᵀ w + FLOOR`. Unless a gradient is recorded, y is reused."""
-    r, count = h.shape[1], max(16, PIECE[x.device.type] // (len(x) * x.shape[2]))
+    r, count = h.shape[1], max(16, piece(x.device) // (len(x) * x.shape[2]))
 
     # The floor as one more component.
     w = torch.cat((w, torch.full_like(w[:, :1], FLOOR)), 1)

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from tavtorch.audio.separation.multiplicative import FLOOR, PIECE, Options, hals, multiply, objective, residual
+from tavtorch.audio.separation.multiplicative import FLOOR, Options, hals, multiply, objective, piece, residual
 from tavtorch.derivative import derivative_wanted, holds, without_derivatives
+from tavtorch.precision import exact
 from tavtorch.solve import Solution, Stop, implicit, iterate
 
 
@@ -23,6 +24,7 @@ class Factors(NamedTuple):
     """For each sonogram: `value` is the objective, in float64 as powers of loud ones need; `gap` the KKT residual."""
 
 
+@exact()
 def nmf(
     sonogram: Tensor,
     components: int,
@@ -160,7 +162,7 @@ def _descend(w: Tensor, h: Tensor, x: Tensor, options: Options, stop: Stop) -> t
         w, h = found.value[0][..., :f], found.value[1]
         return w, h, objective(w, h, x, options), *found[1:]
 
-    count = max(1, PIECE[x.device.type] // (x.shape[1] * f))
+    count = max(1, piece(x.device) // (x.shape[1] * f))
     parts = [descend(*part) for part in zip(w.split(count), h.split(count), x.split(count), strict=True)]
     w, h, *rest = (torch.cat(part) for part in zip(*parts, strict=True))
     return w, h, Solution(*rest)

@@ -4,8 +4,10 @@ import torch
 from torch import Tensor
 
 from tavtorch.audio.separation.nmf import Factors
+from tavtorch.precision import exact
 
 
+@exact()
 def nmf_split(spectrum: Tensor, factors: Factors, *, groups: Tensor | None = None, power: float = 1.0) -> Tensor:
     """Split a spectrum by Wiener masks into one spectrum for each component or group; they add up to `spectrum`.
 

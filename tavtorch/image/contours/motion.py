@@ -11,6 +11,7 @@ from torch import Tensor
 from tavtorch.derivative import holds
 from tavtorch.image.contours.polygons import area
 from tavtorch.image.grid import sample
+from tavtorch.precision import exact
 
 Weight = float | Float[Tensor, "..."]
 """A number, one an image `(b,)`, or one a contour `(b, m)`."""
@@ -91,15 +92,14 @@ def _smoother(
         response = 1 / (1 + step * (alpha * stiffness + beta * stiffness**2))
         return lambda x: torch.fft.irfft(torch.fft.rfft(x, dim=1) * response, n, dim=1), step_lengths
 
-    # Open: A from the matrices of first and second differences. Autocast would round their products to half precision.
+    # Open: A from the matrices of first and second differences.
     if ends == "fixed":
         step_lengths[0] = step_lengths[-1] = 0
     identity = torch.eye(n, dtype=contours.dtype, device=contours.device)
     first, second = identity.diff(dim=0), identity.diff(n=2, dim=0)
-    exactly = torch.autocast(contours.device.type, enabled=False)
-    with exactly:
+    with exact():
         inverse = torch.linalg.inv(identity + step_lengths * (alpha * first.mT @ first + beta * second.mT @ second))
-    return exactly(lambda x: inverse @ x), step_lengths
+    return exact()(lambda x: inverse @ x), step_lengths
 
 
 def _unit(v: Tensor, dim: int) -> Tensor:

@@ -12,7 +12,11 @@ from tavtorch.derivative import holds
 
 
 def circle(
-    center: Shaped[Tensor, "*b 2"] | Sequence[float], radius: float | Float[Tensor, "..."], n: int
+    center: Shaped[Tensor, "*b 2"] | Sequence[float],
+    radius: float | Float[Tensor, "..."],
+    n: int,
+    *,
+    device: torch.device | str | None = None,
 ) -> Float[Tensor, "*b n 2"]:
     """Points on circles, to start contours from.
 
@@ -21,6 +25,7 @@ def circle(
             a batch of one.
         radius: in pixels, a number or one a centre.
         n: points on each, at least 3; usually two pixels apart. They run from the x to the y axis.
+        device: where they are; by default where the centre is, of numbers PyTorch's default.
 
     >>> circle((5, 5), 2, 4)[0].round().tolist()
     [[7.0, 5.0], [5.0, 7.0], [3.0, 5.0], [5.0, 3.0]]
@@ -28,6 +33,7 @@ def circle(
     if n < 3:
         raise ValueError(f"n: expected at least 3 points, got {n}.")
     center = center if isinstance(center, Tensor) else torch.tensor([center], dtype=torch.get_default_dtype())
+    center = center if device is None else center.to(device)
     center = center if center.is_floating_point() else center.to(torch.get_default_dtype())
     if center.shape[-1:] != (2,):
         raise ValueError(f"center: expected (x, y) in pixels, (..., 2), got shape {tuple(center.shape)}.")

@@ -15,6 +15,7 @@ from tavtorch.image.contours.forces import gvf_force
 from tavtorch.image.contours.motion import Term, Weight, normals, semi_implicit_step, unit_directions
 from tavtorch.image.contours.polygons import area, check_points, equidistant, many
 from tavtorch.image.contours.terms import held, repulsion
+from tavtorch.precision import exact
 from tavtorch.solve import Solution, State, Stop, implicit, iterate
 
 AT_REST = Stop(tol=0.1, max_iter=1000, every=10)
@@ -26,6 +27,7 @@ SMALLEST = 1.0
 """Area in square pixels of a closed contour, or length in pixels of an open one, below which it has collapsed."""
 
 
+@exact()
 def evolve(
     points: Float[Tensor, "..."],
     field: Float[Tensor, "..."],

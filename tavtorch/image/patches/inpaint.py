@@ -14,6 +14,7 @@ from tavtorch.image.patches.nearest import list_patches
 from tavtorch.image.patches.pixels import choose, dilated
 from tavtorch.image.patches.regions import in_batches, list_regions
 from tavtorch.image.patches.sources import COMPUTED, Filling, apply, continued, moved, own_pixels
+from tavtorch.precision import exact
 from tavtorch.solve import Solution, Stop
 
 THIN = 4
@@ -27,6 +28,7 @@ METHODS: dict[str, Callable[..., Solution]] = {
 }
 
 
+@exact()
 def inpaint_patches(
     image: Shaped[Tensor, "..."],
     hole: Shaped[Tensor, "..."],

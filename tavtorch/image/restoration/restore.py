@@ -13,11 +13,13 @@ from tavtorch.image.fields import Coupling, Frame, total, unit_of
 from tavtorch.image.restoration import restore_learned, restore_tv
 from tavtorch.image.restoration.operators import Operator
 from tavtorch.image.restoration.ridge import RidgeModel, from_axes, levels_of_axes, to_axes
+from tavtorch.precision import exact
 from tavtorch.solve import Solution, Stop
 
 Pair = tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]
 
 
+@exact()
 def restore(
     image: Float[Tensor, "b c m n"],
     operator: Operator | Pair,

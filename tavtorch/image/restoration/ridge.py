@@ -12,6 +12,7 @@ from tavtorch.image.check import check_image, full_precision, spread_over
 from tavtorch.image.fields import Frame, frame_of
 from tavtorch.image.restoration.experts import Experts, between_grid, minimise, spectrum
 from tavtorch.image.restoration.weight import noise_level
+from tavtorch.precision import exact
 from tavtorch.solve import Solution, Stop
 from tavtorch.weights import of_the_package, read_model, write_model
 
@@ -27,6 +28,7 @@ COLORS = ((3**-0.5, 3**-0.5, 3**-0.5), (2**-0.5, 0.0, -(2**-0.5)), (6**-0.5, -2 
 """Brightness and two differences of colours: orthonormal, so that the noise stays white."""
 
 
+@exact()
 def ridge(
     image: Float[Tensor, "b c h w"],
     sigma: float | Float[Tensor, "..."] | None = None,

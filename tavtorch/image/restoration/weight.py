@@ -111,7 +111,8 @@ def sure_weight(
     """
     check_image(image, volumes=True)
     sigma = _spread_noise(noise, image)
-    signs = torch.randint(0, 2, (1, *image.shape[1:]), generator=generator, device=image.device)
+    place = generator.device if generator else image.device
+    signs = torch.randint(0, 2, (1, *image.shape[1:]), generator=generator, device=place).to(image.device)
     signs = (2 * signs - 1).to(image.dtype).expand_as(image)  # the same for each image, alone and in any batch
 
     def risk(residual: Tensor, pull: Callable[[Tensor], Tensor]) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from tavtorch.image.check import check_image, full_precision
 from tavtorch.image.splitting.split import Split
+from tavtorch.precision import exact
 
 TILE = 256
 """Side in pixels of what `shrink` works on at once: its windows hold `size²` times as many numbers."""
@@ -48,6 +49,7 @@ def median(image: Float[Tensor, "b c h w"], *, size: int = 3) -> Float[Tensor, "
     return median_blur(F.pad(image, [rim] * 4, mode="replicate"), size)[..., rim:-rim, rim:-rim]
 
 
+@exact()
 def shrink(image: Float[Tensor, "b c h w"], *, threshold: float, size: int = 8) -> Float[Tensor, "b c h w"]:
     """Keep what stands out in the cosine transform of small windows, and average over all windows of a pixel.
 

@@ -18,6 +18,7 @@ from tavtorch.lab.data.files import Picture, write_picture
 from tavtorch.lab.data.volumes import write_volume
 from tavtorch.lab.kinds.solutions import convergence_scores, value_of
 from tavtorch.lab.panels import Panel, picture, plot
+from tavtorch.precision import exact
 from tavtorch.solve import Solution, Stop
 
 _POINTS = 14  # of a convergence curve
@@ -53,6 +54,7 @@ def psnr(image: Tensor, truth: Tensor) -> Tensor:
     return peak_signal_noise_ratio(image, truth, data_range=1.0, dim=(1, 2, 3), reduction="none")
 
 
+@exact()
 def ssim(image: Tensor, truth: Tensor) -> Tensor:
     """For a range of 1; 1 is equal."""
     return cast(Tensor, structural_similarity_index_measure(image, truth, reduction="none", data_range=1.0))
