@@ -318,7 +318,7 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
         on_cpu = all(tensor.device.type == "cpu" for tensor in tensors)
         worked += work if on_cpu else max(work, ON_GPU[0]) / ON_GPU[1]
         if worked > COMPILE_AFTER and not derivative_wanted(*tensors):
-            fast = fast or torch.compile(function, recompile_limit=VARIANTS)
+            fast = fast or _compiled_anew(function)
             try:
                 return fast(*args, **kwargs)
             except torch.OutOfMemoryError:
@@ -329,6 +329,12 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
         return function(*args, **kwargs)
 
     return run
+
+
+def _compiled_anew(function: Callable[P, R]) -> Callable[P, R]:
+    config = torch._dynamo.config
+    config.recompile_limit = max(config.recompile_limit, VARIANTS)
+    return torch.compile(function)
 
 
 def _tensors(values: tuple[Any, ...]) -> Iterator[Tensor]:

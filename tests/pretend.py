@@ -1,9 +1,9 @@
 """A GPU that is none: tensors on a device `pretended:0` whose numbers lie on the CPU.
 
-It refuses what CUDA refuses: tensors of two devices in one operation, the CPU's generator for its own tensors, `numpy()`.
-It rounds as CUDA does where TF32 is allowed. And it counts what costs time there: kernels that are launched, and waits
-of the host for the device. So tests find a copy from the host or a wait in a loop where there is no card; what they
-cannot find is how long anything takes.
+It refuses what CUDA refuses: tensors of two devices in one operation, the CPU's generator for its own tensors,
+`numpy()`. It rounds as CUDA does where TF32 is allowed. And it counts what costs time there: kernels that are launched,
+and waits of the host for the device. So tests find a copy from the host or a wait in a loop where there is no card;
+what they cannot find is how long anything takes.
 
     with pretended_gpu() as device:
         ...
@@ -14,7 +14,7 @@ PyTorch calls it the Python backend of `PrivateUse1`.
 
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import torch
 from torch import Tensor
@@ -228,8 +228,8 @@ def gru_cell_backward(g, workspace, has_bias):
 
 ON_DEVICE = {"_thnn_fused_gru_cell": gru_cell, "_thnn_fused_gru_cell_backward": gru_cell_backward}
 """What a GPU has and the CPU has not."""
-GENERATORS: set[int] = set()
-"""Addresses of the device's generators: by these alone C++ knows them."""
+GENERATORS: "dict[int, PretendedGenerator]" = {}
+"""The device's generators by their addresses, by which alone C++ knows them; kept, so that no address comes again."""
 
 
 class PretendedGenerator(torch._C.Generator):
@@ -237,7 +237,7 @@ class PretendedGenerator(torch._C.Generator):
         return super().__new__(cls, "cpu")
 
     def __init__(self):
-        GENERATORS.add(self._cdata)
+        GENERATORS[self._cdata] = self
 
     @property
     def device(self):
@@ -330,10 +330,8 @@ def implement_factory(lib, full: str) -> None:
     def kernel(*args, **kwargs):
         return run(op, args, {**kwargs, "device": torch.device(NAME, 0)})
 
-    try:
+    with suppress(RuntimeError):  # where it is implemented already
         lib.impl(full[6:], kernel, "PrivateUse1")
-    except RuntimeError:  # is implemented already
-        pass
 
 
 @contextmanager

@@ -251,3 +251,23 @@ def test_without_a_compiler_the_function_runs_eagerly_and_says_so_once(monkeypat
         assert double(torch.ones(3)).tolist() == double(torch.ones(3)).tolist() == [2, 2, 2]
     (record,) = caplog.records
     assert record.message == "<lambda> runs eagerly: torch.compile failed (no C++ compiler)."
+
+
+@pytest.mark.usefixtures("at_once")
+def test_where_memory_runs_out_is_no_fault_of_the_compiler(monkeypatch):
+    def full(x):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(torch, "compile", lambda f: full)
+    with pytest.raises(torch.OutOfMemoryError):
+        solve.compiled(lambda x: 2 * x)(torch.ones(3))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("at_once")
+def test_more_shapes_than_pytorchs_limit_are_compiled():
+    step, stats = solve.compiled(lambda x: x + 1), torch._dynamo.utils.counters["stats"]
+    before = stats["unique_graphs"]
+    for axes in range(1, 13):  # each number of axes is a variant
+        step(torch.ones((2,) * axes))
+    assert stats["unique_graphs"] - before == 12

@@ -24,6 +24,7 @@ def check_image(image: Tensor, *, volumes: bool = False) -> None:
 def check_hole(hole: Tensor, image: Tensor, *, volumes: bool = False) -> None:
     """Raise unless `hole` is a mask `(b, 1, h, w)` of `image` that leaves some pixels of every item."""
     _check_batch(image, volumes)
+    check_device(hole, image, "hole")
     expected = (len(image), 1, *image.shape[2:])
     if hole.dtype != torch.bool or hole.shape != expected:
         raise ValueError(
@@ -56,10 +57,17 @@ def check_spacing(spacing: Sequence[float] | Tensor | None, image: Tensor) -> Te
 
 def check_init(init: Tensor, image: Tensor) -> None:
     """Raise unless `init` is a finite image like `image`."""
+    check_device(init, image, "init")
     if init.shape != image.shape or init.dtype != image.dtype or not holds(init.isfinite()):
         raise ValueError(
             f"init: expected a finite image, {image.dtype} {tuple(image.shape)}, got {init.dtype} {tuple(init.shape)}."
         )
+
+
+def check_device(value: Tensor, beside: Tensor, name: str) -> None:
+    """Raise unless two arguments are on one device."""
+    if value.device != beside.device:
+        raise ValueError(f"{name}: is on {value.device}, and what it belongs to on {beside.device}; move one by .to().")
 
 
 def check_coupling(coupling: str) -> None:

@@ -8,6 +8,7 @@ A tensor of five axes is a batch of volumes `(b, c, d, h, w)`, with three axes o
 `(..., h, w)`, with two.
 """
 
+import functools
 import math
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -225,31 +226,26 @@ def fourier_frequencies(like: Float[Tensor, "*b h w"]) -> Float[Tensor, "2 h w//
 def _cosine_rows(u: Tensor) -> Tensor:
     """DCT-II of the last axis by one real FFT of its even samples followed by its odd ones backwards."""
     n = u.shape[-1]
-    z = torch.fft.rfft(torch.cat((u[..., ::2], u[..., 1::2].flip(-1)), dim=-1)) * _twiddle(u, -1)
+    z = torch.fft.rfft(torch.cat((u[..., ::2], u[..., 1::2].flip(-1)), dim=-1)) * _turns(n, u.dtype, u.device)[0]
     upper = -z.imag[..., 1 : (n + 1) // 2].flip(-1)  # Hermitian symmetry gives the upper half of the coefficients
-    return torch.cat((z.real, upper), dim=-1) * _scale(u)
+    return torch.cat((z.real, upper), dim=-1)
 
 
 def _inverse_cosine_rows(u: Tensor) -> Tensor:
     n = u.shape[-1]
-    u = u / _scale(u)
     mirrored = F.pad(u[..., n - n // 2 :].flip(-1), (1, 0))
-    v = torch.fft.irfft(torch.complex(u[..., : n // 2 + 1], -mirrored) * _twiddle(u, 1), n)
+    back = _turns(n, u.dtype, u.device)[1]
+    v = torch.fft.irfft(torch.complex(u[..., : n // 2 + 1], -mirrored) * back, n)
     out = torch.empty_like(v)
     out[..., ::2], out[..., 1::2] = v[..., : (n + 1) // 2], v[..., (n + 1) // 2 :].flip(-1)
     return out
 
 
-def _twiddle(u: Tensor, sign: int) -> Tensor:
-    """`exp(sign i pi k / 2n)` for k = 0 … n // 2, n the length of the last axis."""
-    n = u.shape[-1]
-    angle = torch.arange(n // 2 + 1, dtype=u.dtype, device=u.device) * (sign * torch.pi / (2 * n))
-    return torch.polar(torch.ones_like(angle), angle)
-
-
-def _scale(u: Tensor) -> Tensor:
-    """Factors that make the rows orthonormal: `sqrt(1/n)` for the mean, `sqrt(2/n)` for the rest."""
-    n = u.shape[-1]
-    scale = u.new_full((n,), (2 / n) ** 0.5)
-    scale[0] = (1 / n) ** 0.5
-    return scale
+@functools.lru_cache(maxsize=64)
+def _turns(n: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+    """`s_k exp(-i pi k / 2n)` for k = 0 … n // 2, with `s_0 = sqrt(1/n)`, else `sqrt(2/n)`, and the inverse of it."""
+    with torch.inference_mode(False), torch.no_grad():  # they are kept, and others may want derivatives
+        angle = torch.arange(n // 2 + 1, dtype=dtype, device=device) * (torch.pi / (2 * n))
+        scale = torch.full_like(angle, (2 / n) ** 0.5)
+        scale[0] = (1 / n) ** 0.5
+        return torch.polar(scale, -angle), torch.polar(1 / scale, angle)

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint, Timer, TQDMProgressBar
+from lightning.pytorch.callbacks import ModelCheckpoint, Timer, TQDMProgressBar, WeightAveraging
 from lightning.pytorch.trainer.states import TrainerFn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from tavtorch.lab.signals import Stopped, end_in_order
 
@@ -21,11 +22,23 @@ SCORED = {"state_dict", "epoch", "global_step", "pytorch-lightning_version"}
 _INTERVAL = 30.0  # seconds between two lines of progress where there is no terminal
 
 
-class Average(EMAWeightAveraging):
-    """Lightning's moving average of the weights, which are validated, kept and scored in place of the last ones.
+class Average(WeightAveraging):
+    """A moving average of the weights, which are validated, kept and scored in place of the last ones.
 
-    Lightning 2.6 would load the weights from before the averaging when the trainer that fitted loads one to test.
+    Lightning's `EMAWeightAveraging` waits for a GPU at every weight; and Lightning 2.6 would load the weights from
+    before the averaging when the trainer that fitted loads one to test.
+
+    Args:
+        decay: of the average a step.
     """
+
+    def __init__(self, decay: float) -> None:
+        super().__init__(multi_avg_fn=get_ema_multi_avg_fn(decay))
+
+    def setup(self, trainer: L.Trainer, task: L.LightningModule, stage: str) -> None:
+        super().setup(trainer, task, stage)
+        if self._average_model is not None:  # what is asked at every step stays with the host
+            self._average_model.n_averaged = self._average_model.n_averaged.cpu()
 
     def on_load_checkpoint(self, trainer: L.Trainer, task: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         if trainer.state.fn == TrainerFn.FITTING:

@@ -134,7 +134,7 @@ def precision(wanted: str) -> str:
     import torch
 
     if torch.cuda.is_available():
-        fast = torch.cuda.is_bf16_supported()
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
         known: Callable[[], dict[str, Any]] = getattr(torch.cpu, "get_capabilities", dict)  # of newer versions of torch
         fast = bool(known().get("avx512_bf16"))

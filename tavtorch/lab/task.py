@@ -4,7 +4,8 @@ import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from functools import partial
+from datetime import timedelta
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -177,9 +178,11 @@ class Task(L.LightningModule):
         output = self._output(batch)
         if output is not None:
             scores = self.score(output, batch)
-            for i, name in enumerate(batch["name"]):
-                row = {measure: float(values[i]) for measure, values in scores.items()}
-                self.rows.append({"name": name} | row)
+            table = torch.stack([column.detach().float() for column in scores.values()], -1).tolist()  # one wait
+            self.rows += [
+                {"name": name} | dict(zip(scores, row, strict=True))
+                for name, row in zip(batch["name"], table, strict=True)
+            ]
         return output
 
     def on_test_epoch_end(self) -> None:
@@ -210,13 +213,14 @@ class Task(L.LightningModule):
                 output = self(**batch["inputs"])
             except ValueError:  # of which item it does not say
                 output = self._one_by_one(batch, seeded)
-        failed = {
-            name
-            for solution in solutions_in(output)
-            for name, converged in zip(batch["name"], solution.converged, strict=True)
-            if not bool(converged.all())
-        }
-        self.not_converged += [name for name in batch["name"] if name in failed]
+            except torch.OutOfMemoryError:
+                log.info("%d items at once do not fit into memory: one after the other.", len(batch["name"]))
+                output = self._one_by_one(batch, seeded)
+        names, failed = batch["name"], set()
+        for solution in solutions_in(output):
+            converged = solution.converged.reshape(len(names), -1).tolist()
+            failed |= {name for name, parts in zip(names, converged, strict=True) if not all(parts)}
+        self.not_converged += [name for name in names if name in failed]
         return output
 
     def _one_by_one(self, batch: Batch, seeded: bool) -> Any:
@@ -229,6 +233,11 @@ class Task(L.LightningModule):
                 kept.append(i)
             except ValueError as error:
                 self.errors[name] = f"{name}: {error}"
+            except torch.OutOfMemoryError:
+                self.errors[name] = (
+                    f"{name}: does not fit into the memory of {self.device}; try it alone, smaller, or with "
+                    "trainer.accelerator=cpu"
+                )
         if len(kept) < len(batch["name"]):
             keep(batch, kept)
         return concatenate(outputs) if outputs else None
@@ -261,5 +270,11 @@ def from_all_processes(mine: Any) -> list[Any]:
     if not (dist.is_available() and dist.is_initialized()):
         return [mine]
     parts: list[Any] = [None] * dist.get_world_size()
-    dist.all_gather_object(parts, mine)
+    dist.all_gather_object(parts, mine, group=_hosts(dist.group.WORLD))
     return parts
+
+
+@lru_cache(maxsize=1)
+def _hosts(world: Any) -> Any:
+    """The processes of a run, to talk without their GPUs, which the others may have work for."""
+    return dist.new_group(backend="gloo", timeout=timedelta(days=1))

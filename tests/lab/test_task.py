@@ -204,6 +204,22 @@ def test_what_the_op_refuses_is_one_item_and_what_did_not_converge_is_told(tmp_p
     }
 
 
+def test_a_batch_that_does_not_fit_into_memory_goes_item_by_item(tmp_path, caplog):
+    def greedy(image):
+        if len(image) > 1 or (image == 2).any():
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return 2 * image
+
+    task = Task(greedy)
+    with caplog.at_level("INFO", "tavtorch"):
+        found = trainer(tmp_path).predict(task, batches(rows(), (0, 1), batch_size=6))
+    assert torch.cat(found)[:, 0].tolist() == [0, 2, 6, 8, 10]
+    assert task.errors == {
+        "item 2": "item 2: does not fit into the memory of cpu; try it alone, smaller, or with trainer.accelerator=cpu"
+    }
+    assert "6 items at once do not fit into memory: one after the other." in caplog.messages
+
+
 @pytest.mark.parametrize("batch_size", [1, 4])
 def test_random_numbers_belong_to_the_name_of_an_item(tmp_path, batch_size):
     def noisy(image, generator=None):

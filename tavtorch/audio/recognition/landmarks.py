@@ -133,7 +133,12 @@ def fingerprint(
 
 
 def fingerprint_stream(
-    read: Callable[[int, int], Float[Tensor, "c t"]], length: int, sample_rate: int, recipe: Recipe | None = None
+    read: Callable[[int, int], Float[Tensor, "c t"]],
+    length: int,
+    sample_rate: int,
+    recipe: Recipe | None = None,
+    *,
+    device: torch.device | str | None = None,
 ) -> Landmarks:
     """Landmarks of one recording of any length, in the memory of about a minute of it.
 
@@ -144,6 +149,7 @@ def fingerprint_stream(
         length: samples of the recording in each channel.
         sample_rate: in Hz.
         recipe: see `Recipe`.
+        device: where they are found; by default where `read` puts the samples.
     """
     recipe = recipe or Recipe()
     if length < 1:
@@ -161,7 +167,7 @@ def fingerprint_stream(
     parts = []
     for start in range(0, total, blocks * block):
         first, stop = max(0, start - margin), min(start + blocks * block + margin, total)
-        wave = _read_resampled(read, length, first, stop, sample_rate, ratio)
+        wave = _read_resampled(lambda *part: read(*part).to(device), length, first, stop, sample_rate, ratio)
         found = peaks(
             sonogram(wave, n_fft=recipe.n_fft, hop=recipe.hop),
             radius=recipe.radius,

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tavtorch.derivative import holds, without_derivatives
-from tavtorch.image.check import check_image, full_precision
+from tavtorch.image.check import check_device, check_image, full_precision
 from tavtorch.image.contours.forces import gvf_force
 from tavtorch.image.contours.motion import Term, Weight, normals, semi_implicit_step, unit_directions
 from tavtorch.image.contours.polygons import area, check_points, equidistant, many
@@ -268,7 +268,8 @@ def _check(points: Tensor, field: Tensor, step: float, ends: str, resample: int)
     if resample < 0:
         raise ValueError(f"resample: expected a number of steps >= 0, got {resample}; 0 never spreads the points.")
 
-    # The field: one for each image, finite, and in the type of the points.
+    # The field: one for each image, finite, and where and in the type that the points are.
+    check_device(field, points, "field")
     dtype = full_precision(points).dtype
     if field.dim() != 4 or field.shape[1] != 2 or len(field) != len(points) or full_precision(field).dtype != dtype:
         raise ValueError(

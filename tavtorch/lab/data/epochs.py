@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 from torch.utils.data import DataLoader, Dataset, Sampler, Subset
 
 from tavtorch.lab.data.batches import share
@@ -61,4 +62,5 @@ def validation_loader(
 
 
 def _loader(dataset: Dataset[Any], workers: int, **how: Any) -> DataLoader[Any]:
-    return DataLoader(dataset, num_workers=workers, persistent_workers=workers > 0, **how)
+    pinned = torch.cuda.is_available()
+    return DataLoader(dataset, num_workers=workers, persistent_workers=workers > 0, pin_memory=pinned, **how)

@@ -14,9 +14,9 @@ _CHUNK = 16  # songs generated together
 
 
 def generated_songs(count: int, seconds: float, *, sample_rate: int, seed: int) -> list[SongInMemory]:
-    """`count` songs of four stems, the same for equal seed and count; see `synthetic.band`.
+    """`count` songs of four stems, the same for equal seed and count on every machine; see `synthetic.band`.
 
-    They are generated on a GPU if there is one (a GPU draws other songs than a CPU) and kept in memory.
+    They are kept in memory. A GPU would draw other songs than a CPU, and does not draw any.
     """
     songs: list[SongInMemory] = []
     for first in tqdm(range(0, count, _CHUNK), "generating songs", leave=False, disable=None):
@@ -57,9 +57,8 @@ class FreshSongs:
 
 
 def _chunk(first: int, count: int, seconds: float, *, sample_rate: int, seed: int) -> list[SongInMemory]:
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    generator = torch.Generator(device).manual_seed(seed + (first << 16))
-    waves = band(count, seconds, sample_rate=sample_rate, generator=generator, device=device).cpu()
+    generator = torch.Generator().manual_seed(seed + (first << 16))
+    waves = band(count, seconds, sample_rate=sample_rate, generator=generator)
     return [
         SongInMemory(f"made_{seed}_{first + i:04d}", dict(zip(STEMS, stems, strict=True)), sample_rate)
         for i, stems in enumerate(waves)

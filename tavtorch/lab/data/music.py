@@ -33,16 +33,18 @@ _RATE = 8000  # Hz of the clips
 _libraries: WeakValueDictionary[tuple[str, Recipe | None, str], Library] = WeakValueDictionary()
 
 
-def open_library(url: str, *, recipe: Recipe | None = None, create: bool = True, run: str = "") -> Library:
+def open_library(
+    url: str, *, recipe: Recipe | None = None, create: bool = True, device: str = "cpu", run: str = ""
+) -> Library:
     """The library at `url`, for configurations: op, data, page and writer of a run share one object.
 
     Args:
-        recipe, create: see `Library`.
+        recipe, create, device: see `Library`.
         run: folder of the run; a library in memory is that of one run.
     """
     library = _libraries.get((url, recipe, run))
     if library is None:  # an empty one is false
-        library = _libraries[url, recipe, run] = Library(url, recipe=recipe, create=create)
+        library = _libraries[url, recipe, run] = Library(url, recipe=recipe, create=create, device=device)
     return library
 
 
