@@ -191,16 +191,22 @@ def second_order(draw, shape, b):
     def shortened(field, most):
         return field * (most / length(field, coupling).clamp(min=1e-300)).clamp(max=1)
 
+    def bend(w):
+        return torch.stack(tgv.bend(w.unbind(2)), 2)
+
+    def bend_adjoint(q):
+        return torch.stack(tgv.bend_adjoint(q.unbind(2)), 2)
+
     def energy(u):
         slopes = gradient(u)
         size = slopes.abs().amax((1, 2, 3, 4), keepdim=True).clamp(min=1e-300)
-        turn, w, q = radius.amax((-2, -1), keepdim=True) / size, slopes, torch.zeros_like(tgv.bend(slopes))
+        turn, w, q = radius.amax((-2, -1), keepdim=True) / size, slopes, torch.zeros_like(bend(slopes))
         least = torch.full((len(u),), math.inf, dtype=torch.float64)
         for _ in range(300):
-            step = w - tgv.bend_adjoint(q) / turn / 3 - slopes
+            step = w - bend_adjoint(q) / turn / 3 - slopes
             step, last = slopes + step - shortened(step, radius / turn / 3), w
-            q, w = shortened(q + turn / 3 * tgv.bend(2 * step - last), ratio * radius), step
-            bending = ratio * total(radius * length(tgv.bend(w), coupling))
+            q, w = shortened(q + turn / 3 * bend(2 * step - last), ratio * radius), step
+            bending = ratio * total(radius * length(bend(w), coupling))
             least = torch.minimum(least, total(radius * length(slopes - w, coupling)) + bending)
         return total((u - f).square()) / 2 + least
 
