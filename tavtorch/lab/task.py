@@ -181,7 +181,7 @@ class Task(L.LightningModule):
             table = torch.stack([column.detach().float() for column in scores.values()], -1).tolist()  # one wait
             self.rows += [
                 {"name": name} | dict(zip(scores, row, strict=True))
-                for name, row in zip(batch["name"], table, strict=True)
+                for name, row in zip(batch["name"], table, strict=False)
             ]
         return output
 

@@ -8,6 +8,7 @@ import torch
 from scipy.optimize import minimize
 
 from tavtorch import Stop, gradient, rof, solve, total_variation
+from tavtorch.image.grid import differences
 from tavtorch.image.restoration.tgv import bend, bend_adjoint
 
 EXACT = Stop(tol=1e-9, max_iter=8000, every=100)
