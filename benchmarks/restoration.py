@@ -1,6 +1,8 @@
 """How fast and how good the restorations are, beside their peers.
 
     uv run --group bench benchmarks/restoration.py             speed and certificates, minutes on an idle machine
+    uv run --group bench benchmarks/restoration.py first       the first picture of a process, and the hundredth
+    uv run --group bench benchmarks/restoration.py ramps       slopes: ROF, Huber's function, second order
     uv run --group bench benchmarks/restoration.py IMAGES      scores on the PNG files of IMAGES/set12 and IMAGES/bsd68
 
 Peers run until they reach the energy that `rof` reached; times are CPU seconds of the process, the least of some runs.
@@ -109,6 +111,14 @@ def against_peers(f, weight, tols, names=("scikit-image", "deepinv", "pyproximal
             run = peers(f, weight)[name]
             n, spent = to_energy(run, f, weight, energy(found.value, f, weight), first)
             print(f"{'':32}{name:12} {n:5d} steps {1e3 * spent:8.0f} ms {spent / ours:8.1f} x", flush=True)
+
+
+def first_picture(f, weight):
+    """Before the steps are compiled, which takes about 70 pictures, and after."""
+    for name, after in (("first", math.inf), ("hundredth", 0)):
+        solve.COMPILE_AFTER = after
+        print(f"the {name} picture")
+        against_peers(f, weight, (1e-3, 1e-4), ("scikit-image",))
 
 
 def bregman(f, weight):
@@ -289,6 +299,8 @@ def main():
     solve.COMPILE_AFTER = 0  # what a long run gets from its second image on
     if sys.argv[1:] == ["ramps"]:
         return ramps()
+    if sys.argv[1:] == ["first"]:
+        return first_picture(noisy(picture("camera"), 0.1), 0.1)
     if len(sys.argv) > 1:
         for name in ("set12", "bsd68"):
             scores(Path(sys.argv[1]) / name)

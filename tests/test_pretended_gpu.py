@@ -70,6 +70,7 @@ OPS = {
     "patches": (filled, (1, 3, 32, 32)),
     "evolve": (evolved, (1, 1, 32, 32)),
     "shrink": (lambda image: tavtorch.image.splitting.shrink(image, threshold=0.1), (1, 1, 32, 32)),
+    "noise_level": (tavtorch.image.restoration.noise_level, (1, 1, 32, 32)),
     "ridge": (lambda image: tavtorch.ridge(image, 0.1).value, (1, 1, 32, 32)),
     "ssim": (lambda image: ssim(image, image), (1, 1, 32, 32)),
 }

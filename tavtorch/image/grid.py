@@ -162,6 +162,13 @@ def cosine_transform(u: Float[Tensor, "*b h w"]) -> Float[Tensor, "*b h w"]:
     return u
 
 
+def cosines(size: int, like: Tensor) -> Float[Tensor, "{size} {size}"]:
+    """The rows of `cosine_transform` of a line of pixels, the slowest first; orthonormal, of the type of `like`."""
+    place = torch.arange(size, dtype=like.dtype, device=like.device)
+    waves = torch.cos(torch.pi / size * place[:, None] * (place + 0.5)) * (2 / size) ** 0.5
+    return torch.where(place[:, None] == 0, waves * 0.5**0.5, waves)
+
+
 def inverse_cosine_transform(u: Float[Tensor, "*b h w"]) -> Float[Tensor, "*b h w"]:
     """Inverse, and adjoint, of `cosine_transform`."""
     for k in reversed(space(u)):

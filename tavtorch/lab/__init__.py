@@ -28,7 +28,8 @@ def benchmark(
     | `"hpss"` | the same | `(1, 2, 1, t)`: the rest and the drums |
     | `"recognise"` | `wave`, `sample_rate`, `songs` `{name: (t,)}` | for each clip a name, or None |
 
-    Arguments come by position, one item at a time; a `Solution` is as good as a tensor. It takes less than a minute.
+    Arguments come by position, one item at a time; a `Solution` is as good as a tensor. It takes seconds, and up to two
+    minutes where a peer compiles first, as librosa does.
 
     Args:
         op: the function.

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from tavtorch.derivative import holds, without_derivatives
 from tavtorch.image.check import check_image, full_precision, spread_over
 from tavtorch.image.fields import Frame, frame_of
+from tavtorch.image.grid import cosines
 from tavtorch.image.restoration.experts import Experts, between_grid, minimise, spectrum
 from tavtorch.image.restoration.weight import noise_level
 from tavtorch.precision import exact
@@ -213,9 +214,7 @@ def _check_model(axis: int, diagonal: int, size: int, rho: float, steepest: floa
 
 def _cosines(count: int, size: int) -> tuple[Tensor, Tensor]:
     """Products of two different cosines, the slowest first, and whether they are even (1) or odd (-1) along x and y."""
-    phase = math.pi * (torch.arange(size) + 0.5) / size
-    waves = torch.stack([torch.cos(k * phase) for k in range(size)])
-    waves = waves / waves.norm(dim=1, keepdim=True)
+    waves = cosines(size, torch.zeros(()))
     pairs = sorted(((j, k) for k in range(size) for j in range(k)), key=lambda pair: (sum(pair), pair))[:count]
     down, across = torch.tensor(pairs, dtype=torch.long).reshape(-1, 2).T
     return waves[down, :, None] * waves[across, None], 1 - 2 * (torch.stack((across, down), 1) % 2)

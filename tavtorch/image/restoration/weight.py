@@ -1,6 +1,5 @@
 """The weight of ROF from the noise: by Stein's estimate of the risk, or by the size of what is removed."""
 
-import functools
 import math
 from collections.abc import Callable, Sequence
 
@@ -12,8 +11,10 @@ from torch import Tensor
 from tavtorch.derivative import holds
 from tavtorch.image.check import check_image, check_spacing, full_precision
 from tavtorch.image.fields import Coupling, each, frame_of, offset_of
+from tavtorch.image.grid import cosines
 from tavtorch.image.restoration.primal_dual import adjoint, solve
 from tavtorch.image.restoration.rof import pose
+from tavtorch.precision import exact
 from tavtorch.solve import Stop
 
 RANGE = 0.2, 5.0
@@ -26,6 +27,7 @@ CALM, FEWEST = 0.02, 1024
 """The share of them that measures, and the least number."""
 
 
+@exact()
 def noise_level(image: Float[Tensor, "b c *d h w"]) -> Float[Tensor, "b"]:
     """Standard deviation of white noise, from the fast waves in the patches that have least of the slow ones.
 
@@ -53,9 +55,9 @@ def noise_level(image: Float[Tensor, "b c *d h w"]) -> Float[Tensor, "b"]:
     side = min(PATCH, *planes.shape[-2:])
     step = math.ceil(math.sqrt(image[0].numel() / PATCHES)) | 1  # odd: not that of the blocks of a JPEG
     slow, fast = (
-        F.conv2d(planes, waves.to(planes)[:, None], stride=step)
+        F.conv2d(planes, waves[:, None], stride=step)
         .unflatten(0, (len(image), -1)).movedim(1, 2).flatten(2)
-        for waves in _cosines(side)
+        for waves in _slow_and_fast(side, planes)
     )  # fmt: skip
     ends = (planes == planes.amax((-2, -1), keepdim=True)) | (planes == planes.amin((-2, -1), keepdim=True))
     clipped = F.max_pool2d(ends.to(planes), side, step).reshape(len(image), -1) > 0
@@ -67,14 +69,11 @@ def noise_level(image: Float[Tensor, "b c *d h w"]) -> Float[Tensor, "b"]:
     return (frame.unit.flatten() * level).to(image.dtype)
 
 
-@functools.cache
-def _cosines(side: int) -> tuple[Tensor, Tensor]:
-    """The slow and the fast products of cosines on a square of pixels, orthonormal, without the constant."""
-    place = torch.arange(side, dtype=torch.float64)
-    waves = torch.cos(math.pi * (place + 0.5) * place[:, None] / side)
-    waves = waves / waves.norm(dim=1, keepdim=True)
-    products = torch.einsum("jy,kx->jkyx", waves, waves)
-    halves, most = place[:, None] + place, round(1.25 * side)
+def _slow_and_fast(side: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    """The products of two cosines on a square of pixels, without the constant."""
+    waves, number = cosines(side, like), torch.arange(side, device=like.device)
+    products = waves[:, None, :, None] * waves[None, :, None, :]
+    halves, most = number[:, None] + number, round(1.25 * side)
     return products[(halves > 0) & (halves < most)], products[halves >= most]
 
 

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tavtorch.image.check import check_image, full_precision
+from tavtorch.image.grid import cosines
 from tavtorch.image.splitting.split import Split
 from tavtorch.precision import exact
 
@@ -90,8 +91,6 @@ def _shrunk(padded: Tensor, waves: Tensor, threshold: float) -> Tensor:
 
 
 def _cosines(size: int, like: Tensor) -> Float[Tensor, "{size}*{size} 1 {size} {size}"]:
-    """The orthonormal two-dimensional DCT-II, one wave an output channel."""
-    k = torch.arange(size, dtype=like.dtype, device=like.device)
-    rows = torch.cos(torch.pi / size * k[:, None] * (k + 0.5)) * (2 / size) ** 0.5
-    rows[0] *= 0.5**0.5
+    """The products of two cosines, one an output channel."""
+    rows = cosines(size, like)
     return (rows[:, None, :, None] * rows[None, :, None, :]).reshape(size**2, 1, size, size)
