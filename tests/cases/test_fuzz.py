@@ -3,6 +3,7 @@
 `PICTURE_OPS` and `SOUND_OPS` have a line for each op; a new one is one more.
 """
 
+import inspect
 from types import SimpleNamespace
 
 import pytest
@@ -28,7 +29,7 @@ BELL = torch.tensor([[0.1, 0.8, 0.1]])
 
 def plain(op):
     """An op without the checks of shapes that only the tests have."""
-    return getattr(op, "__wrapped__", op)
+    return inspect.unwrap(op)
 
 
 PICTURE_OPS = {  # of an image, a hole, a weight, points

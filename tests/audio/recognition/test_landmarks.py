@@ -1,3 +1,4 @@
+import inspect
 import math
 
 import pytest
@@ -7,7 +8,7 @@ from scipy.ndimage import maximum_filter
 from tavtorch import fingerprint, pairs, peaks, sonogram
 from tavtorch.audio.recognition import COURSE, Peaks, Recipe, evidence, fingerprint_stream, unpack
 
-bare_fingerprint = getattr(fingerprint, "__wrapped__", fingerprint)  # without the shape checks that only tests have
+bare_fingerprint = inspect.unwrap(fingerprint)  # without the shape checks that only tests have
 
 
 def music(seconds=5.0, rate=8000, seed=0, channels=1):

@@ -1,3 +1,5 @@
+import inspect
+
 import numpy as np
 import pytest
 import torch
@@ -298,7 +300,7 @@ def test_anisotropic_deblurring_is_a_quadratic_program():
     ],
 )
 def test_bad_input_is_named(operator, options, message):
-    unchecked = getattr(restore, "__wrapped__", restore)  # without the shape checks that only the tests have
+    unchecked = inspect.unwrap(restore)  # without the shape checks that only the tests have
     with pytest.raises(ValueError, match=message):
         unchecked(torch.rand(1, 1, 8, 8), operator, **{"weight": 0.1, **options})
 
