@@ -99,7 +99,7 @@ def _mirrored(n: int, border: int, device: torch.device) -> Tensor:
 
 def _in_pieces(padded: Tensor, size: int, dim: int) -> Tensor:
     """Medians of all windows of `padded`, computed in pieces of about `PIECE` elements."""
-    piece = PIECE.get(padded.device.type, PIECE["cuda"])  # any accelerator is as CUDA
+    piece = PIECE["cpu" if padded.device.type == "cpu" else "cuda"]  # any accelerator is as CUDA
     f, t = padded.shape[-2:]
 
     # Along time: some rows at a time, of whichever item.

@@ -23,7 +23,7 @@ PIECE = {"cpu": 2**18, "cuda": 2**28}
 
 def piece(device: torch.device) -> int:
     """`PIECE` of a device; any accelerator is as CUDA."""
-    return PIECE.get(device.type, PIECE["cuda"])
+    return PIECE["cpu" if device.type == "cpu" else "cuda"]
 
 
 class Options(NamedTuple):
