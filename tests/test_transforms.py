@@ -14,7 +14,7 @@ import torch
 from torch.func import grad, hessian, jacfwd, jacrev, jvp, vmap
 
 import tavtorch
-from tavtorch import Stop
+from tavtorch import Stop, solve
 from tavtorch.audio import recognition, separation
 from tavtorch.image import contours, patches, restoration, splitting
 
@@ -309,7 +309,9 @@ class Denoiser(torch.nn.Module):
         return tavtorch.rof(2 * image, self.weight).value.sum()
 
 
-def test_a_compiled_model_breaks_the_graph_and_not_the_result():
+def test_a_compiled_model_breaks_the_graph_and_not_the_result(monkeypatch):
+    """Also where others have raised PyTorch's limit of variants, so that all of them are looked up."""
+    monkeypatch.setattr(torch._dynamo.config, "recompile_limit", solve.VARIANTS)
     model, image = Denoiser(), picture().float()
     compiled = torch.compile(model, backend="eager")
     torch.testing.assert_close(compiled(image), model(image))

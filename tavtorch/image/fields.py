@@ -45,9 +45,17 @@ def variation(field: Field, coupling: Coupling) -> Field:
 
 
 def each(function: Callable[..., Tensor], *fields: Field | Tensor | float) -> Field:
-    """A function of the components of fields, one after the other; what is a single image is the same for all."""
+    """A function of the components of fields, one after the other; what is a single image is the same for all.
+
+    Not for methods such as `torch.Tensor.double`: `torch.compile` takes one for any other function (2.14).
+    """
     parts = [field if isinstance(field, tuple) else (field,) for field in fields]
     return tuple(function(*(part[i % len(part)] for part in parts)) for i in range(max(map(len, parts))))
+
+
+def doubled(field: Field) -> Field:
+    """In double precision."""
+    return each(lambda part: part.double(), field)
 
 
 def total(*images: Tensor) -> Tensor:

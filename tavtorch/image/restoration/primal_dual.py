@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from tavtorch.derivative import derivative_wanted, with_derivative, without_derivatives
-from tavtorch.image.fields import Coupling, Field, Frame, across, each, inner, length, total, variation
+from tavtorch.image.fields import Coupling, Field, Frame, across, doubled, each, inner, length, total, variation
 from tavtorch.image.grid import differences, outflow, space
 from tavtorch.solve import Solution, State, Stop, compiled, iterate
 
@@ -160,7 +160,7 @@ def _certified(problem: Problem, frame: Frame, u: Tensor, p: Field, sigma: Tenso
     u, p = _half_step(problem, u, p, sigma)
     exact = Problem._make(part.double() if isinstance(part, Tensor) else part for part in problem)
     back = torch.where(u == problem.f, u.double(), frame.rounded(u))
-    return _measure(exact, _rounding(exact), back, project(each(torch.Tensor.double, p), exact)).to(u.dtype)
+    return _measure(exact, _rounding(exact), back, project(doubled(p), exact)).to(u.dtype)
 
 
 def _measure(problem: Problem, noise: Tensor, u: Tensor, p: Field) -> Tensor:

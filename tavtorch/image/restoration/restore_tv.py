@@ -35,6 +35,7 @@ from tavtorch.image.fields import (
     ProjectionDerivative,
     capped,
     costs_missed,
+    doubled,
     each,
     flow,
     mean_length,
@@ -102,7 +103,7 @@ def minimise(problem: Problem, still: Tensor, stop: Stop, frame: Frame) -> Solut
             problem = fixed._replace(f=fixed.f.double(), weight=fixed.weight.double(), flat=fixed.flat.double())
             exact = step._replace(rho=step.rho.double(), inverse=step.inverse.double())
             u = frame.rounded(image_of(spectrum))
-            return _measure(problem, exact, u, each(torch.Tensor.double, step.multiplier(s))).to(spectrum.dtype)
+            return _measure(problem, exact, u, doubled(step.multiplier(s))).to(spectrum.dtype)
 
         found = iterate(lambda k, *state: step(*state), (s, step.start), measured, stop, certify=certified)
         s, spectrum = step(*found.value)

@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tavtorch.derivative import derivative_wanted, with_derivative, without_derivatives
-from tavtorch.image.fields import Coupling, Field, Frame, Projection, across, costs_missed, each, total
+from tavtorch.image.fields import Coupling, Field, Frame, Projection, across, costs_missed, doubled, each, total
 from tavtorch.image.grid import differences, outflow
 from tavtorch.image.restoration.primal_dual import normals, relaxed
 from tavtorch.solve import Solution, State, Stop, compiled, iterate
@@ -176,7 +176,7 @@ def _certified(problem: Problem, *state: Any) -> Tensor:
     u, *rest = _half_step(problem, *state)
     exact = problem._replace(f=problem.f.double(), weight=problem.weight.double())
     back = torch.where(u == problem.f, u.double(), problem.frame.rounded(u))
-    return _measure(exact, back, *(each(torch.Tensor.double, field) for field in rest)).to(u.dtype)
+    return _measure(exact, back, *(doubled(field) for field in rest)).to(u.dtype)
 
 
 def _measure(problem: Problem, u: Tensor, w: Field, p: Field, q: Field) -> Tensor:

@@ -20,6 +20,7 @@ from tavtorch.image.fields import (
     ProjectionDerivative,
     capped,
     costs_missed,
+    doubled,
     each,
     flow,
     frame_of,
@@ -204,7 +205,7 @@ def _certified(u: Tensor, s: Field, step: Step, f: Tensor, kernel: Tensor, frame
     """The gap in double precision, at the value that is returned: as its type rounds it where its frame is left."""
     assert isinstance(step.ball, Projection)
     ball = Projection(step.rho.double() * step.ball.radius.double(), step.ball.coupling)
-    u, p = frame.rounded(u), ball(each(torch.Tensor.double, step.multiplier(step(s)[1])))
+    u, p = frame.rounded(u), ball(doubled(step.multiplier(step(s)[1])))
     return _measure(u, cosine_transform(u - f.double()), p, ball, kernel.double()).to(f.dtype)
 
 

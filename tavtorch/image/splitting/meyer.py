@@ -17,6 +17,7 @@ from tavtorch.image.fields import (
     ProjectionDerivative,
     capped,
     costs_missed,
+    doubled,
     each,
     flow,
     frame_of,
@@ -201,9 +202,9 @@ def _certified(s: Field, t: Field, step: Step, frame: Frame) -> Tensor:
     coupling, one = step.slopes.coupling, torch.ones_like(step.rho, dtype=torch.float64)
     fields = Projection(step.fields.radius.double(), coupling)
     u = frame.rounded(step.image + outflow(step.fields(t)))
-    p = Projection(one, coupling)(each(torch.Tensor.double, step.multiplier(s)))
+    p = Projection(one, coupling)(doubled(step.multiplier(s)))
     exact = step._replace(image=step.image.double(), slopes=Projection(one, coupling), fields=fields)
-    return _measure(u, p, fields(each(torch.Tensor.double, t)), exact).to(step.image.dtype)
+    return _measure(u, p, fields(doubled(t)), exact).to(step.image.dtype)
 
 
 def _measure(u: Tensor, p: Field, y: Field, step: Step) -> Tensor:

@@ -204,7 +204,8 @@ def test_alone_is_together(name, learned, dtype, device):
         together = restore(f, camera, weight, **options)
         for i in range(3):
             alone = restore(f[i : i + 1], camera, weight[i : i + 1], **options)
-            torch.testing.assert_close(alone.value[0], together.value[i], rtol=1e-5, atol=1e-5)
+            unit = f[i].abs().max()  # rounding is relative to the brightest pixel
+            torch.testing.assert_close(alone.value[0] / unit, together.value[i] / unit, rtol=1e-5, atol=1e-5)
             assert alone.iterations[0] == together.iterations[i]
 
 
