@@ -120,10 +120,13 @@ def unit_of(reach: Tensor) -> Tensor:
 def _mean_low_high(image: Tensor, hole: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     """Mean, least and greatest of the known pixels of each channel; the mean is between the others."""
     axes = space(image)
-    known = [image, image, image] if hole is None else [image.masked_fill(hole, x) for x in (0, torch.inf, -torch.inf)]
+
+    def known(missing: float) -> Tensor:
+        return image if hole is None else image.masked_fill(hole, missing)
+
     count = image[0, 0].numel() if hole is None else (~hole).sum(axes, keepdim=True)
-    low, high = known[1].amin(axes, keepdim=True), known[2].amax(axes, keepdim=True)
-    return (known[0] / count).sum(axes, keepdim=True).clamp(low, high), low, high
+    low, high = known(torch.inf).amin(axes, keepdim=True), known(-torch.inf).amax(axes, keepdim=True)
+    return (known(0) / count).sum(axes, keepdim=True).clamp(low, high), low, high
 
 
 def flow(image: Tensor, spacing: Tensor | None = None) -> Field:

@@ -11,7 +11,6 @@ from torch import Tensor
 from tavtorch.derivative import holds
 from tavtorch.image.contours.polygons import area
 from tavtorch.image.grid import sample
-from tavtorch.precision import exact
 
 Weight = float | Float[Tensor, "..."]
 """A number, one an image `(b,)`, or one a contour `(b, m)`."""
@@ -92,14 +91,13 @@ def _smoother(
         response = 1 / (1 + step * (alpha * stiffness + beta * stiffness**2))
         return lambda x: torch.fft.irfft(torch.fft.rfft(x, dim=1) * response, n, dim=1), step_lengths
 
-    # Open: A from the matrices of first and second differences.
+    # Open: A from the matrices of first and second differences; `evolve` sees to it that their products are exact.
     if ends == "fixed":
         step_lengths[0] = step_lengths[-1] = 0
     identity = torch.eye(n, dtype=contours.dtype, device=contours.device)
     first, second = identity.diff(dim=0), identity.diff(n=2, dim=0)
-    with exact():
-        inverse = torch.linalg.inv(identity + step_lengths * (alpha * first.mT @ first + beta * second.mT @ second))
-    return exact()(lambda x: inverse @ x), step_lengths
+    inverse = torch.linalg.inv(identity + step_lengths * (alpha * first.mT @ first + beta * second.mT @ second))
+    return lambda x: inverse @ x, step_lengths
 
 
 def _unit(v: Tensor, dim: int) -> Tensor:

@@ -13,7 +13,19 @@ import torch
 from torch import Tensor
 
 from tavtorch.derivative import derivative_wanted, with_derivative, without_derivatives
-from tavtorch.image.fields import Coupling, Field, Frame, across, doubled, each, inner, length, total, variation
+from tavtorch.image.fields import (
+    Coupling,
+    Field,
+    Frame,
+    Projection,
+    across,
+    doubled,
+    each,
+    inner,
+    length,
+    total,
+    variation,
+)
 from tavtorch.image.grid import differences, outflow, space
 from tavtorch.solve import Solution, State, Stop, compiled, iterate
 
@@ -104,8 +116,7 @@ def minimise(problem: Problem, u: Tensor, p: Field, stop: Stop) -> Solution:
     if problem.absolute:
         detached = detached._replace(trust=torch.where(u == detached.f, torch.inf, 0.0))
     z = each(torch.add, p, problem.gradient(u))
-    least = detached.weight + problem.huber
-    unit = each(lambda part, size: part / torch.maximum(size, least), z, length(z, problem.coupling))
+    unit = Projection(detached.weight + problem.huber, problem.coupling).unit(z)
     pull = detached.imposed(0, problem.divergence(each(torch.mul, unit, problem.weight)))
     known = torch.where(detached.trust > 0, problem.f, 0) if isinstance(detached.trust, Tensor) else problem.f
     attached = known + pull

@@ -30,7 +30,7 @@ from tavtorch.lab.data.scored import Scored
 log = logging.getLogger(__name__)
 
 _RATE = 8000  # Hz of the clips
-_libraries: WeakValueDictionary[tuple[str, Recipe | None, str], Library] = WeakValueDictionary()
+_libraries: WeakValueDictionary[tuple[str, Recipe | None, str, str], Library] = WeakValueDictionary()
 
 
 def open_library(
@@ -42,9 +42,9 @@ def open_library(
         recipe, create, device: see `Library`.
         run: folder of the run; a library in memory is that of one run.
     """
-    library = _libraries.get((url, recipe, run))
+    library = _libraries.get((url, recipe, device, run))
     if library is None:  # an empty one is false
-        library = _libraries[url, recipe, run] = Library(url, recipe=recipe, create=create, device=device)
+        library = _libraries[url, recipe, device, run] = Library(url, recipe=recipe, create=create, device=device)
     return library
 
 
