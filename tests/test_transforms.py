@@ -309,9 +309,9 @@ class Denoiser(torch.nn.Module):
         return tavtorch.rof(2 * image, self.weight).value.sum()
 
 
-def test_a_compiled_model_breaks_the_graph_and_not_the_result(monkeypatch):
+@torch._dynamo.config.patch(recompile_limit=solve.VARIANTS)  # pytest's own patch would delete the setting afterwards
+def test_a_compiled_model_breaks_the_graph_and_not_the_result():
     """Also where others have raised PyTorch's limit of variants, so that all of them are looked up."""
-    monkeypatch.setattr(torch._dynamo.config, "recompile_limit", solve.VARIANTS)
     model, image = Denoiser(), picture().float()
     compiled = torch.compile(model, backend="eager")
     torch.testing.assert_close(compiled(image), model(image))
