@@ -1,6 +1,5 @@
-"""Score a system on truth, or run it over files.
+"""Run a system over files, or score it on truth.
 
-    python evaluate.py task=rof  scores on noisy pictures, writes runs/rof/report.html
     python evaluate.py task=rof files=PATH  pictures through the op: results in runs/rof/predictions, in the format and
                                             bit depth of the files; with media=volume a folder of slices is a volume
     python evaluate.py task=separate files=PATH  recordings of any length into stems, by your network or the package's
@@ -8,6 +7,7 @@
     python evaluate.py task=recognise files=PATH  the song of a clip, or the tracks of a long recording
     ffmpeg -v error -i URL -f wav - | python evaluate.py task=listen
         the tracks of a stream as they are heard; or of data.root=FILE of any length, or data.root=microphone
+    python evaluate.py task=rof  scores on noisy pictures, writes runs/rof/report.html
     python evaluate.py task=separate  scores the network on generated songs
     python evaluate.py task=separate data=stems data.root=PATH data.test=1  scores it on every song of a folder
     python evaluate.py task=inpaint_tv data=written data.root=PATH  scores on your pictures, with text over them

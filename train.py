@@ -1,13 +1,13 @@
 """Train a network on songs, score it on other songs, and write a page about it.
 
-    python train.py                                       a singing-voice separator, on generated music, in minutes
-    python train.py files=PATH                            the same on a folder of songs, beside generated ones:
-                                                          <song>/{mixture,vocals,drums,bass,other,accompaniment}.{wav,flac,ogg,mp3}
+    python train.py files=PATH                            a singing-voice separator, on a folder of songs beside generated
+        ones: <song>/{mixture,vocals,drums,bass,other,accompaniment}.{wav,flac,ogg,mp3}
+    python train.py                                       the same on generated songs alone, in minutes
     python train.py ckpt=last                             resume a run that was stopped
     python train.py experiment=unet_large data.root=PATH  a published setting: see configs/experiment
     python train.py -m experiment=unet_mae_20,unet_mse_16 several, one after the other
     python train.py trainer.devices=8 trainer.strategy=ddp trainer.num_nodes=2
-                                                          several GPUs and machines, also under torchrun and SLURM
+        on several GPUs and machines, also under torchrun and SLURM
 
 Every value of the configuration can be changed like this: `python train.py --cfg job` prints them all. A run is in
 runs/<name>: report.html, checkpoints/{best,last}.ckpt, and the logs for CSV and TensorBoard.

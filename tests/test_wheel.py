@@ -69,3 +69,11 @@ def test_it_trains_and_separates_elsewhere(unpacked, songs, tmp_path):
 def test_the_command_of_libraries_is_there(unpacked, tmp_path):
     ran = run("tavtorch-library", unpacked, tmp_path, "list")
     assert ran.returncode == 1 and "error: url: there is no library at runs/library.sqlite" in ran.stderr
+
+
+@pytest.mark.parametrize("script", ["evaluate", "train"])
+def test_its_scripts_tell_their_short_lines_first(unpacked, tmp_path, script):
+    ran = run(f"tavtorch-{script}", unpacked, tmp_path, "--help")
+    lines = [line.strip() for line in ran.stdout.splitlines() if line.strip()]
+    assert ran.returncode == 0 and lines[1].startswith(f"tavtorch-{script} ") and "files=PATH" in lines[1]
+    assert f"{script}.py" not in ran.stdout

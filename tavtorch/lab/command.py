@@ -25,7 +25,7 @@ def literal(script: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         @wraps(main)
         def literal_main(*args: Any) -> Any:
             if {"--help", "-h"} & set(sys.argv[1:]):
-                print(inspect.getdoc(inspect.getmodule(main)), end="\n\n")
+                print(_manual(inspect.getdoc(inspect.getmodule(main)) or "", Path(sys.argv[0])), end="\n\n")
             try:
                 sys.argv[1:] = words(script, sys.argv[1:])
             except ValueError as error:
@@ -35,6 +35,15 @@ def literal(script: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         return literal_main
 
     return decorated
+
+
+def _manual(text: str, called: Path) -> str:
+    """The docstring of a script; an installed one is called by its name.
+
+    >>> _manual("    python train.py files=PATH", Path("/usr/bin/tavtorch-train"))
+    '    tavtorch-train files=PATH'
+    """
+    return text if called.suffix == ".py" else re.sub(r"python (\w+)\.py", r"tavtorch-\1", text)
 
 
 def words(script: str, typed: Sequence[str]) -> list[str]:

@@ -71,6 +71,7 @@ def message_of_typing(error: HydraException | OmegaConfBaseException) -> str:
         )
     if isinstance(cause, ConfigKeyError | ConfigAttributeError) and cause.full_key:
         known = [str(key) for key in cause.parent_node or ()]
+        known += [] if "." in cause.full_key else ["files", "experiment"]  # words of no setting: see `command`
         return f"{cause.full_key}: there is no such setting{_offer(str(cause.key), known)}"
     return _first_line(error)
 

@@ -1,9 +1,14 @@
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from tavtorch.lab.command import literal, quoted, words
 
+TOP = Path(__file__).resolve().parents[2]
 NAMES = [
     "müsik.wav",
     "Song (Live) [Remastered].wav",
@@ -127,3 +132,13 @@ def test_a_script_ends_with_one_message(monkeypatch):
     monkeypatch.setattr("sys.argv", ["evaluate.py", "files="])
     with pytest.raises(SystemExit, match="error: files"):
         literal("evaluate")(lambda: None)()
+
+
+# the manual
+
+
+@pytest.mark.parametrize("script", ["evaluate", "train"])
+def test_help_begins_with_the_short_lines(script):
+    ran = subprocess.run([sys.executable, f"{script}.py", "--help"], cwd=TOP, capture_output=True, text=True)
+    lines = [line.strip() for line in ran.stdout.splitlines() if line.strip()]
+    assert ran.returncode == 0 and lines[1].startswith(f"python {script}.py ") and "files=PATH" in lines[1]

@@ -66,6 +66,8 @@ def test_little_is_loaded_before_the_configuration_is_known():
         (["experiment=zzz"], f"experiment: there is no zzz; choose one of {', '.join(EXPERIMENTS)}."),
         (["task=rof", "task.op.wieght=1"], "task.op.wieght: there is no such setting; did you mean weight?"),
         (["tsk=rof"], "tsk: there is no such setting; did you mean task?"),
+        (["task=rof", "flies=a.png"], "flies: there is no such setting; did you mean files?"),
+        (["experimnt=film"], "experimnt: there is no such setting; did you mean experiment?"),
         (["task=rof", "trainer.stratgy=ddp"], "trainer.stratgy: there is no such setting; did you mean strategy?"),
         (["task.op.weight=[1,2"], "task.op.weight=[1,2: no viable alternative at input '[1,2'; a text with special"),
         (["name=a=b"], "name=a=b: mismatched input '=' expecting <EOF>; a text with special characters stands in"),
