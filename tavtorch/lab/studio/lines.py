@@ -6,28 +6,29 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
-from torch import nn
 
 from tavtorch.lab.contract import nearest
 from tavtorch.lab.run import plain
-from tavtorch.lab.studio.systems import composed, ops, system
+from tavtorch.lab.studio.systems import composed, ops, system, written
 
 
-def overrides(task: str, settings: Mapping[str, Any]) -> list[str]:
+def overrides(task: str, settings: Mapping[str, Any], preset: Sequence[str] = ()) -> list[str]:
     """The settings that differ from those of the task, as words for Hydra.
+
+    Args:
+        preset: words of a published setting, which `settings` are changes of.
 
     Raises:
         ValueError: a setting is none that the page of the task offers, or its value none that it can have.
     """
-    words: list[str] = []
-    controls = {control["path"]: control for control in system(task)["controls"]}
+    words = [*preset]
+    controls = {control["path"]: control for control in system(task, *preset)["controls"]}
     for control in [*controls.values()]:
         chosen = settings.get(control["path"], control["value"])
         if control["kind"] == "system" and chosen in control["alternatives"]:
             controls |= {one["path"]: one | {"given": None} for one in control["alternatives"][chosen]}
-            words += _other(task, control, chosen)
+            words += _other(composed(task, *preset), control, chosen)
     for path, value in settings.items():
         if path not in controls:
             raise ValueError(f"{path}: {task} has no such setting; {nearest(path, [*controls])}")
@@ -36,7 +37,8 @@ def overrides(task: str, settings: Mapping[str, Any]) -> list[str]:
         if value == control["value"] or control["kind"] == "system" or ".near_" in path:
             continue
         mark = {True: "", False: "+", None: "++"}[control["given"]]  # of another op: there or not
-        words.append(f"{mark}{path}={_written(value)}")
+        words = [word for word in words if word.partition("=")[0] != path]  # of the published setting
+        words.append(f"{mark}{path}={written(value)}")
     return words + _near(controls, settings)
 
 
@@ -99,26 +101,19 @@ def _network(config: DictConfig, op: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _other(task: str, control: Mapping[str, Any], chosen: str) -> list[str]:
+def _other(config: DictConfig, control: Mapping[str, Any], chosen: str) -> list[str]:
     """An op in place of that of the configuration, with the settings of its own task."""
     if chosen == control["value"]:
         return []
     path = control["path"]
-    gone = [key for key in OmegaConf.select(composed(task), path) if key[0] != "_"]
-    new = [f"+{path}.{key}={_hydra(value)}" for key, value in plain(ops()[chosen][1]).items() if key[0] != "_"]
+    gone = [key for key in OmegaConf.select(config, path) if key[0] != "_"]
+    new = [f"+{path}.{key}={written(value)}" for key, value in plain(ops()[chosen][1]).items() if key[0] != "_"]
     kept = {word[1:].partition("=")[0] for word in new}
     return [
         f"{path}._target_={chosen}",
         *(f"~{path}.{key}" for key in gone if f"{path}.{key}" not in kept),
         *(f"+{word}" for word in new),
     ]
-
-
-def _hydra(value: Any) -> str:
-    """A value in Hydra's grammar."""
-    if isinstance(value, dict):
-        return "{" + ",".join(f"{key}:{_hydra(one)}" for key, one in value.items()) + "}"
-    return _written(value)
 
 
 def _near(controls: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
@@ -145,12 +140,6 @@ def _check(control: Mapping[str, Any], value: Any) -> None:
         raise ValueError(f"{control['path']}: expected {' or '.join(words)}, got {value!r}.")
 
 
-def _written(value: Any) -> str:
-    if value is None:
-        return "null"
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
 def _call(node: Mapping[str, Any], given: Sequence[str]) -> str:
     return f"{_name(node['_target_'])}({', '.join([*given, *_arguments(node)])})"
 
@@ -167,12 +156,6 @@ def _value(value: Any) -> str:
 
 def _name(target: str) -> str:
     return target.rpartition(".")[2] if ".near." in target else target
-
-
-def is_network(config: DictConfig) -> bool:
-    """Whether the op has weights."""
-    op = get_object(config.task.op._target_)
-    return isinstance(op, type) and issubclass(op, nn.Module)
 
 
 def configured(task: str, words: Sequence[str], **places: Path | None) -> DictConfig:

@@ -179,7 +179,7 @@ async def _start(request: Request) -> Response:
     asked = await _asked(request)
     if sum(job.session == key and not job.ended for job in state.jobs.all.values()) >= state.limits.waiting:
         raise RefusedError(f"you have {state.limits.waiting} jobs waiting; stop some of them.")
-    told = {name: asked[name] for name in ("do", "task", "settings", "shapes", "color") if asked.get(name) is not None}
+    told = {name: asked[name] for name in ("do", "task", "experiment", "settings", "shapes") if asked.get(name) is not None}
     if told.get("do") not in ("look", "run", "add"):
         raise RefusedError("do: expected look, run or add.")
     given = {name: str(session.file(str(asked[name]))) for name in ("file", "hole") if asked.get(name)}

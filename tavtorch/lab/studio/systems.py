@@ -10,7 +10,7 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.utils import get_object
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 import tavtorch
@@ -44,33 +44,84 @@ def composed(task: str, *overrides: str) -> DictConfig:
 @lru_cache(64)
 def _composed(task: str, overrides: tuple[str, ...]) -> DictConfig:
     data = {"fingerprint": "music", "recognise": "clips"}.get(task, "folder")
-    words = [f"task={task}", f"data={data}", "data.root=file", "run=predict", f"name={task}", f"out=runs/{task}"]
+    words = [f"task={task}", f"data={data}", "data.root=file", "run=predict", f"name={task}", "out=runs/${name}"]
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         return compose("evaluate", [*words, *_WHOLE.get(task, ()), *overrides])
 
 
 def experiment(name: str) -> dict[str, Any]:
-    """The task of a published setting, and its settings by their paths."""
-    if not (CONFIGS / "experiment" / f"{name}.yaml").is_file():
-        raise ValueError(f"experiment: there is no {name!r}; see configs/experiment.")
-    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        config = compose("evaluate", [f"experiment={name}", "name=x", "out=runs/x"])
-    target, op = config.task.op._target_, plain(config.task.op)
-    task = next((one for one in system_names() if composed(one).task.op._target_ == target), None)
-    if task is None:
-        raise ValueError(f"experiment: no task has the op {target} of {name!r}.")
-    known = {control["path"] for control in system(task)["controls"]}
-    given = {f"task.op.{path}": value for path, value in _leaves(op)}
-    return {"task": task, "settings": {path: value for path, value in given.items() if path in known}}
+    """The page of a published setting: that of its task, which begins with its settings."""
+    task, words, about = preset(name)
+    return system(task, *words) | {"experiment": name, "title": about.title, "about": about.here or about.about}
 
 
 @cache
-def system(name: str) -> dict[str, Any]:
-    """What the page says of a task, and its controls."""
-    config = composed(name)
+def preset(name: str) -> tuple[str, tuple[str, ...], DictConfig]:
+    """The task of a published setting, its other settings as words for Hydra, and what its section says.
+
+    Raises:
+        ValueError: it is unknown, or works on what a page does not take, such as films.
+    """
+    if not (CONFIGS / "experiment" / f"{name}.yaml").is_file():
+        raise ValueError(f"experiment: there is no {name!r}; see configs/experiment.")
+    config = _scored(f"experiment={name}")
+    task = str(config.hydra.runtime.choices.task)
+    usual, words = _scored(f"task={task}"), list[str]()
+    for path in ("task.op", "task.inference", "media"):
+        before, after = (OmegaConf.select(one, path, default=DictConfig({})) for one in (usual, config))
+        if path != "task.inference" and before.get("_target_") != after.get("_target_"):
+            raise ValueError(f"{name}: no page takes what it works on; python evaluate.py experiment={name} does.")
+        old, new = ({key: value for key, value in plain(one).items() if key != "library"} for one in (before, after))
+        words += difference(path, old, new)
+    if is_network(config) and name != task:
+        words.append(f"name={name}")  # whose training is in the folder of this name
+    return task, tuple(words), config.section
+
+
+def _scored(word: str) -> DictConfig:
+    """A configuration without files."""
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        return compose("evaluate", [word, "name=x", "out=runs/x"], return_hydra_config=True)
+
+
+def is_network(config: DictConfig) -> bool:
+    """Whether the op has weights."""
     op = get_object(config.task.op._target_)
-    near = _NEAR.get(" ".join(_inputs(op)))
-    parts = [] if inspect.isclass(op) and issubclass(op, nn.Module) else [("task.op", config.task.op)]
+    return isinstance(op, type) and issubclass(op, nn.Module)
+
+
+def difference(path: str, before: Any, after: Any) -> list[str]:
+    """Words for Hydra that turn one value of a setting into another."""
+    if before == after:
+        return []
+    if not isinstance(after, dict):
+        return [f"{path}={written(after)}"]
+    if not isinstance(before, dict) or before.get("_target_") != after.get("_target_"):
+        return [f"~{path}", f"+{path}={written(after)}"]
+    words = [f"~{path}.{key}" for key in before if key not in after]
+    for key, value in after.items():
+        place, new = f"{path}.{key}", key not in before
+        words += [f"+{place}={written(value)}"] if new else difference(place, before[key], value)
+    return words
+
+
+def written(value: Any) -> str:
+    """A value in Hydra's grammar."""
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{key}:{written(one)}" for key, one in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(map(written, value)) + "]"
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+@cache
+def system(name: str, *words: str) -> dict[str, Any]:
+    """What the page says of a task, and its controls, whose values are those of the task with other settings."""
+    config = composed(name, *words)
+    near = _NEAR.get(" ".join(_inputs(get_object(config.task.op._target_))))
+    parts = [] if is_network(config) else [("task.op", config.task.op)]
     if inference := config.task.get("inference"):
         parts.append(("task.inference", inference))
     if (media := config.get("media")) and not (near and near[0] == "near_points"):  # points are set by hand
@@ -186,11 +237,3 @@ def _words_elsewhere(function: Callable[..., Any], words: str, name: str) -> str
         other = getattr(other, see[2]) if see[2] else other
         return _words(other).get(name, "") if callable(other) and other is not function else ""
     return ""
-
-
-def _leaves(node: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in node.items():
-        if isinstance(value, dict):
-            yield from _leaves(value, f"{path}{key}.")
-        elif key[0] != "_":
-            yield f"{path}{key}", value

@@ -73,7 +73,7 @@ def describe(request: Request) -> dict[str, Any]:
     found = []
     for name in systems.system_names():
         config, fault = systems.composed(name), ""
-        if lines.is_network(config):
+        if systems.is_network(config):
             try:
                 weights(config, Path("train.py"))
             except ValueError as error:
@@ -83,7 +83,7 @@ def describe(request: Request) -> dict[str, Any]:
 
 
 def open_experiment(request: Request) -> dict[str, Any]:
-    """The settings of an experiment of the report."""
+    """The page of an experiment of the report."""
     return systems.experiment(request["name"])
 
 
@@ -118,8 +118,10 @@ def run(request: Request) -> dict[str, Any]:
     name, path, folder = request["task"], Path(request["file"]), Path(request["folder"])
     if name not in systems.system_names():
         raise ValueError(f"task: there is no {name!r}.")
-    words = lines.overrides(name, request["settings"])
-    words += [f"media.color={[float(one) for one in color]}"] if (color := request.get("color")) else []
+    preset: tuple[str, ...] = ()
+    if published := request.get("experiment"):
+        name, preset, _ = systems.preset(str(published))
+    words = lines.overrides(name, request["settings"], preset)
     start = _write_start(folder / "start.csv", request["shapes"]) if request.get("shapes") else None
     hole = Path(request["hole"]) if request.get("hole") else None
     config = lines.configured(name, words, holes=hole, start=start)

@@ -49,6 +49,10 @@ def disk(tmp_path):
 
 def opened(page, kind, file):
     page.locator(f"#tab-{kind}").click()
+    return opened_in_tab(page, kind, file)
+
+
+def opened_in_tab(page, kind, file):
     panel = page.locator(f"#panel-{kind}")
     panel.locator(".bench > div:first-child .drop input").last.set_input_files(str(file))
     panel.locator(".facts").first.wait_for()
@@ -174,10 +178,19 @@ def test_long_work_tells_how_far_it_is_and_stops(page, tmp_path):
     panel.locator(".result").get_by_text("10: not converged").wait_for()
 
 
-def test_an_experiment_of_the_report_opens_with_its_settings(page, studio):
-    page.goto(f"{studio.address}?experiment=denoise_rgb")
-    page.locator("html[data-experiment=denoise_rgb]").wait_for()
-    assert page.locator("#panel-restore").get_by_label("weight", exact=True).input_value() == "0.12"
+def test_an_experiment_of_the_report_opens_with_its_settings(page, studio, disk):
+    page.goto(f"{studio.address}?experiment=snake_cup")
+    page.locator("html[data-experiment=snake_cup]").wait_for()
+    panel = opened_in_tab(page, "contour", disk[0])
+    assert panel.get_by_label("rigidity", exact=True).input_value() == "1000"
+    panel.get_by_label("rigidity", exact=True).fill("500")
+    drag(page, panel, (60, 45), (88, 45))
+    panel.get_by_role("link", name="mask.png").wait_for()
+    panel.get_by_text("the line that does this").click()
+    line = panel.locator(".line pre").first.inner_text()
+    assert "task.op.rigidity=500" in line and "task.op.stop.tol=0.02" in line and "edge_map" in line
+    page.goto(f"{studio.address}?experiment=film")
+    page.get_by_role("alert").filter(has_text="python evaluate.py experiment=film does").wait_for()
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1240, "light"), (390, "dark")])

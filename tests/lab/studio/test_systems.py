@@ -4,9 +4,15 @@ import subprocess
 import sys
 
 import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
 
+from tavtorch.lab.run import CONFIGS, plain
 from tavtorch.lab.studio import systems
 from tavtorch.lab.studio.lines import command, configured, overrides, python
+
+EXPERIMENTS = sorted(path.stem for path in (CONFIGS / "experiment").glob("*.yaml"))
+FILMS = ("film", "film_snake")
 
 
 def controls(name):
@@ -90,11 +96,36 @@ def test_the_lines_run():
         compile(python(configured(task, overrides(task, {})), "a 'b'.png", read), task, "exec")
 
 
-def test_an_experiment_is_a_task_with_settings():
-    found = systems.experiment("denoise_rgb")
-    assert found["task"] == "rof" and found["settings"]["task.op.weight"] == 0.12
+@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name not in FILMS])
+def test_a_page_of_an_experiment_has_all_of_its_settings(name):
+    task, words, _ = systems.preset(name)
+    page = systems.experiment(name)
+    assert page["name"] == task and page["experiment"] == name and page["tab"]
+    near = {path: 0 for path in controls(task) if ".near_" in path}  # the whole picture, as the experiment has it
+    found = configured(task, overrides(task, near, words))
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        wanted = compose("evaluate", [f"experiment={name}", "name=x", "out=x"])
+    reads_files = {"library", "_target_"} if task == "recognise" else set()  # which a folder of clips decides
+    for part in ("op", "inference"):
+        one, other = (plain(config.task.get(part, DictConfig({}))) for config in (found, wanted))
+        assert {key: one[key] for key in {*one} - reads_files} == {key: other[key] for key in {*other} - reads_files}
+    assert found.get("media") == wanted.get("media") or task == "separate"  # as a whole, since all of it is shown
+
+
+def test_settings_are_changes_of_those_of_an_experiment():
+    task, words, _ = systems.preset("denoise_rgb")
+    assert overrides(task, {"task.op.weight": 0.12}, words) == ["task.op.weight=0.12"]
+    assert overrides(task, {"task.op.weight": 0.3, "task.op.coupling": "separate"}, words) == [
+        "task.op.weight=0.3", "task.op.coupling=separate",
+    ]  # fmt: skip
+
+
+def test_experiments_without_a_page():
     with pytest.raises(ValueError, match="experiment: there is no '../x'"):
         systems.experiment("../x")
+    for name in FILMS:
+        with pytest.raises(ValueError, match=f"python evaluate.py experiment={name} does"):
+            systems.experiment(name)
 
 
 def test_without_its_packages_it_says_what_to_do():

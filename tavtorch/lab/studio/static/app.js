@@ -29,6 +29,10 @@ function indices(text) {
   return text.split(/_(\{.*?\}|[\p{L}\p{N}])/u).map((part, i) => i % 2 ? make("sub", { textContent: part.replace(/[{}]/g, "") }) : part);
 }
 
+// An experiment is a system too, that begins with other settings.
+const keyOf = system => system.experiment ?? system.name;
+const entry = system => make("option", { value: keyOf(system), textContent: system.title });
+
 class Bench {
   constructor(tab, systems, limits) {
     Object.assign(this, { tab, systems, limits, file: null, stage: null, songs: 0 });
@@ -135,7 +139,7 @@ class Bench {
   }
 
   side() {
-    this.menu = make("select", { ariaLabel: "System" }, ...this.systems.map(one => make("option", { value: one.name, textContent: one.title })));
+    this.menu = make("select", { ariaLabel: "System" }, ...this.systems.map(entry));
     this.menu.value = this.systems.some(one => one.name === FIRST[this.tab]) ? FIRST[this.tab] : this.systems[0].name;
     this.about = make("div"); this.setting = make("div");
     this.menu.addEventListener("change", () => this.choose());
@@ -152,9 +156,18 @@ class Bench {
     return make("aside", { className: "panel", ariaLabel: "Settings" }, this.menu, buttons, settings);
   }
 
-  choose(settings = {}) {
-    const system = this.systems.find(one => one.name === this.menu.value);
-    this.controls = new Controls(system, settings);
+  get system() { return this.systems.find(one => keyOf(one) === this.menu.value); }
+
+  add(system) {
+    this.systems.push(system);
+    this.menu.append(entry(system));
+    this.menu.value = keyOf(system);
+    this.choose();
+  }
+
+  choose() {
+    const { system } = this;
+    this.controls = new Controls(system);
     this.about.replaceChildren(...[["note", system.about], ["energy", system.energy], ["fault", system.fault]].filter(([, text]) => text).map(([className, text]) => make("p", { className }, ...(className === "energy" ? indices(text) : [text]))));
     this.setting.replaceChildren(this.controls.element);
   }
@@ -182,9 +195,9 @@ class Bench {
   mask(file) { return told(() => this.stage.addMask(file))(); }
 
   // What is asked of a system: the file, the settings, and what was painted or placed.
-  async asked(task = this.menu.value, settings = this.controls.values) {
+  async asked({ name, experiment } = this.system, settings = this.controls.values) {
     if (!this.file) throw new Error(`drop a ${SOUND.includes(this.tab) ? "recording" : "picture"} first.`);
-    const asked = { do: "run", task, file: this.file, settings: { ...settings } };
+    const asked = { do: "run", task: name, experiment, file: this.file, settings: { ...settings } };
     if (this.tab === "remove") {
       const hole = await this.stage.hole();
       if (!hole) throw new Error("paint what shall go first, or drop a mask.");
@@ -204,7 +217,7 @@ class Bench {
 
   async all() {
     const list = make("div", { className: "side-by-side" });
-    const asked = await Promise.all(this.systems.map(one => this.asked(one.name, {})));
+    const asked = await Promise.all(this.systems.map(one => this.asked(one, {})));
     this.results.prepend(list);
     await Promise.all(asked.map((one, i) => follow(list, this.systems[i].title, one, this.stage.image.src)).reverse());
   }
@@ -242,10 +255,8 @@ document.querySelector("#starting").remove();
 const experiment = new URLSearchParams(location.search).get("experiment"), wanted = location.hash.slice(1);
 if (kinds.length) select(kinds.includes(wanted) ? wanted : kinds[0]);
 if (experiment) await told(async () => {
-  const { task, settings } = await ask(`api/experiments/${encodeURIComponent(experiment)}`), { tab } = systems.find(one => one.name === task);
-  if (!benches[tab]) throw new Error(`${experiment}: the studio has no page for ${task}.`);
-  select(tab);
-  benches[tab].menu.value = task;
-  benches[tab].choose(settings);
+  const system = await ask(`api/experiments/${encodeURIComponent(experiment)}`);
+  select(system.tab);
+  benches[system.tab].add(system);
   document.documentElement.dataset.experiment = experiment;
 })();

@@ -4,18 +4,17 @@ import { make } from "./api.js";
 let count = 0;
 
 export class Controls {
-  constructor(system, given = {}) {
+  constructor(system) {
     this.values = {};
     const shown = system.controls.filter(one => one.given), more = system.controls.filter(one => !one.given);
-    this.element = make("div", {}, ...shown.map(one => this.control(one, given)));
-    if (more.length) this.element.append(make("details", {}, make("summary", { textContent: "more settings" }), ...more.map(one => this.control(one, given))));
+    this.element = make("div", {}, ...shown.map(one => this.control(one)));
+    if (more.length) this.element.append(make("details", {}, make("summary", { textContent: "more settings" }), ...more.map(one => this.control(one))));
   }
 
-  control(one, given) {
-    const value = given[one.path] ?? one.value, id = `control-${++count}`;
+  control(one) {
+    const { value } = one, id = `control-${++count}`;
     const words = make("p", { className: "words", textContent: one.words });
     const set = chosen => { if (chosen === one.value) delete this.values[one.path]; else this.values[one.path] = chosen; };
-    if (value !== one.value) set(value);
     const head = make("label", { htmlFor: id, textContent: one.label });
     if (one.kind === "switch") {
       const box = make("input", { type: "checkbox", id, checked: value });
@@ -30,7 +29,7 @@ export class Controls {
         set(menu.value);
         if (one.kind !== "system") return;
         for (const other of Object.values(one.alternatives).flat()) delete this.values[other.path];
-        below.replaceChildren(...one.alternatives[menu.value].map(other => this.control(other, given)));
+        below.replaceChildren(...one.alternatives[menu.value].map(other => this.control(other)));
       };
       menu.addEventListener("change", choose);
       choose();
