@@ -28,7 +28,7 @@ def listen(
     blocks: Iterable[tuple[Tensor, int]],
     out: Path,
     source: str,
-    say: Callable[[str], None] = log.info,
+    hear: Callable[[Heard], None] | None = None,
 ) -> list[Track]:
     """The tracks of a stream, told as they are heard, and written to `out` when it ends or is stopped.
 
@@ -37,13 +37,13 @@ def listen(
         blocks: the stream, each block with its sample rate.
         out: folder of `tracks.csv` and `tracks.cue`.
         source: name of the recording, in the cue sheet.
-        say: takes each line.
+        hear: takes what is told, at once; without it each is a line of the log.
     """
     tracks: list[Track] = []
 
     def tell(told: Sequence[Heard]) -> None:
         for heard in told:
-            say(line_of(heard))
+            hear(heard) if hear else log.info(line_of(heard))
             if heard.kind == "end" and heard.track:
                 tracks.append(heard.track)
 
@@ -54,7 +54,7 @@ def listen(
         tell(listener.close())
         tracks.sort(key=lambda track: track.start)
         _write(out, tracks, source)
-        say(f"{len(tracks)} tracks in {clock(listener.seconds)}: {out / 'tracks.csv'}, {out / 'tracks.cue'}")
+        log.info("%d tracks in %s: %s/tracks.csv, tracks.cue", len(tracks), clock(listener.seconds), out)
     return tracks
 
 

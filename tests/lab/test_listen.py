@@ -16,7 +16,7 @@ from audio.recognition.test_changes import RATE, notes
 from tavtorch import Library, Listener, fingerprint
 from tavtorch.audio.recognition import Track
 from tavtorch.lab.command import words
-from tavtorch.lab.listen import cue_sheet, listen
+from tavtorch.lab.listen import cue_sheet, line_of, listen
 from tavtorch.lab.stream import blocks, pipe
 
 TOP = Path(__file__).resolve().parents[2]
@@ -109,11 +109,12 @@ def stream_of(*parts):
 
 
 def test_lines_and_lists(songs, tmp_path):
-    said = []
+    told = []
     stream = stream_of(notes(2), torch.zeros(20 * RATE), notes(1))
-    tracks = listen(Listener(Library(songs)), stream, tmp_path, 'a "day".wav', said.append)
+    tracks = listen(Listener(Library(songs)), stream, tmp_path, 'a "day".wav', told.append)
+    said = [line_of(heard) for heard in told]
     assert [track.name for track in tracks] == ["song 2", "song 1"]
-    assert said[0].endswith("song 2 from 0:00.0 on") and "nothing that the library knows" in said[2] and len(said) == 6
+    assert said[0].endswith("song 2 from 0:00.0 on") and "nothing that the library knows" in said[2] and len(said) == 5
     with (tmp_path / "tracks.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [row["name"] for row in rows] == ["song 2", "song 1"] and abs(float(rows[1]["start"]) - 50) < 1
@@ -134,7 +135,7 @@ def test_a_stream_that_fails_leaves_what_was_heard(songs, tmp_path):
         yield torch.zeros(1, 9), 44100
 
     with pytest.raises(ValueError, match="the stream began at 8000 Hz"):
-        listen(Listener(Library(songs)), broken(), tmp_path, "x", lambda line: None)
+        listen(Listener(Library(songs)), broken(), tmp_path, "x")
     assert "song 3" in (tmp_path / "tracks.csv").read_text()
 
 

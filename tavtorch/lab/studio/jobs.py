@@ -1,4 +1,4 @@
-"""What visitors ask for, done by processes of their own: a queue, progress, and an end at any time."""
+"""What visitors ask for, done by other processes: a queue, progress, and an end at any time."""
 
 import itertools
 import multiprocessing as mp
@@ -24,9 +24,12 @@ class Job:
     words: str = ""
     """Progress, or why it failed."""
     result: dict[str, Any] = field(default_factory=dict)
+    """What it gives, or what is known of it so far."""
     begun: float = 0.0
     version: int = 0
     """Rises with every change."""
+    blocks: int = 0
+    """How many blocks of a stream it was given."""
 
     def change(self, **fields: Any) -> None:
         for name, value in fields.items():
@@ -52,19 +55,22 @@ class Jobs:
         self.waiting: deque[Job] = deque()
         self.changed, self.closed = threading.Condition(), False
         self.first_is_done = threading.Event()
-        self.running: dict[int, tuple[Job, Any]] = {}
+        self.running: dict[str, tuple[Job, Any]] = {}  # by the number of the job
         self.counter = itertools.count(1)
         self.hands = [threading.Thread(target=self._work, args=(i,), daemon=True) for i in range(processes)]
         for hand in self.hands:
             hand.start()
 
-    def add(self, session: str, request: dict[str, Any]) -> Job:
-        """Queue a request."""
+    def add(self, session: str, request: dict[str, Any], *, alone: bool = False) -> Job:
+        """Queue a request, or give it a process of its own at once."""
         with self.changed:
             job = Job(str(next(self.counter)), session, request)
             self.all[job.id] = job
-            self.waiting.append(job)
-            self.changed.notify()
+            if alone:
+                threading.Thread(target=self._work_alone, args=(job,), daemon=True).start()
+            else:
+                self.waiting.append(job)
+                self.changed.notify()
         return job
 
     def before(self, job: Job) -> int:
@@ -111,17 +117,28 @@ class Jobs:
                 if self.closed:
                     break
                 job = self.waiting.popleft()
-                job.change(state="running", begun=time.monotonic())
                 if not process.is_alive():
                     process, mine = self._start()
-                self.running[number] = job, process
+                self._begin(job, process)
             self._follow(job, mine)
             self.first_is_done.set()
-            with self.changed:
-                del self.running[number]
             if job.state == "stopped":
                 process.join()
         process.kill()
+
+    def _work_alone(self, job: Job) -> None:
+        process, mine = self._start()
+        with self.changed:
+            wanted = not job.ended and not self.closed
+            if wanted:
+                self._begin(job, process)
+        if wanted:
+            self._follow(job, mine)
+        process.kill()
+
+    def _begin(self, job: Job, process: Any) -> None:
+        job.change(state="running", begun=time.monotonic())
+        self.running[job.id] = job, process
 
     def _start(self) -> tuple[Any, Any]:
         from tavtorch.lab.studio.process import begin
@@ -133,6 +150,7 @@ class Jobs:
         return process, mine
 
     def _follow(self, job: Job, connection: Any) -> None:
+        """What a process tells of a job, until it is done."""
         try:
             connection.send(job.request)
             while True:
@@ -141,6 +159,8 @@ class Jobs:
                     continue
                 if kind == "progress":
                     job.change(words=content)
+                elif kind == "so far":
+                    job.change(result=content)
                 elif kind == "done":
                     return job.change(state="done", words="", result=content)
                 else:
@@ -148,3 +168,6 @@ class Jobs:
         except (EOFError, OSError):  # it was killed
             if not job.ended:
                 job.change(state="failed", words=_ENDED)
+        finally:
+            with self.changed:
+                del self.running[job.id]

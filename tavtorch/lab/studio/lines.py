@@ -75,8 +75,8 @@ def python(config: DictConfig, name: str, read: str) -> str:
     if inference and ".near." in inference["_target_"]:
         lines.insert(0, f"from tavtorch.lab.kinds.near import {inference['_target_'].rpartition('.')[2]}")
         imports.insert(0, "from functools import partial")
-        model = f"partial({', '.join([_name(op['_target_']), *_arguments(op)])})"
-        called = f"{_name(inference['_target_'])}({', '.join([*given, f'model={model}', *_arguments(inference)])})"
+        model = f"partial({', '.join([_name(op['_target_']), *arguments(op)])})"
+        called = f"{_name(inference['_target_'])}({', '.join([*given, f'model={model}', *arguments(inference)])})"
     elif inference:
         lines += _network(config, op)
         called = _call(inference, [*given, "model=model"])
@@ -141,16 +141,17 @@ def _check(control: Mapping[str, Any], value: Any) -> None:
 
 
 def _call(node: Mapping[str, Any], given: Sequence[str]) -> str:
-    return f"{_name(node['_target_'])}({', '.join([*given, *_arguments(node)])})"
+    return f"{_name(node['_target_'])}({', '.join([*given, *arguments(node)])})"
 
 
-def _arguments(node: Mapping[str, Any]) -> list[str]:
+def arguments(node: Mapping[str, Any]) -> list[str]:
+    """The settings of a node as arguments of a call in Python."""
     return [f"{key}={_value(value)}" for key, value in node.items() if key[0] != "_"]
 
 
 def _value(value: Any) -> str:
     if isinstance(value, dict) and value.get("_partial_"):
-        return f"partial({', '.join([_name(value['_target_']), *_arguments(value)])})"
+        return f"partial({', '.join([_name(value['_target_']), *arguments(value)])})"
     return _call(value, []) if isinstance(value, dict) and "_target_" in value else repr(value)
 
 

@@ -40,6 +40,8 @@ class Limits:
     minutes: float = 20.0
     waiting: int = 40
     """Jobs of a visitor at a time."""
+    listening: int = 4
+    """Visitors who listen at a time."""
 
 
 def application(limits: Limits, *, hosts: list[str], processes: int = 2, library: Path | None = None) -> Starlette:
@@ -72,6 +74,7 @@ def application(limits: Limits, *, hosts: list[str], processes: int = 2, library
         Route("/api/jobs", _start, methods=["POST"]),
         Route("/api/jobs/{id}", _state),
         Route("/api/jobs/{id}", _stop, methods=["DELETE"]),
+        Route("/api/jobs/{id}/blocks", _block, methods=["POST"]),
         Route("/api/jobs/{id}/{name:path}", _file),
         Mount("/static", StaticFiles(directory=STATIC)),
     ]
@@ -153,23 +156,40 @@ async def _experiment(request: Request) -> Response:
 async def _upload(request: Request) -> Response:
     """A file as the body, its name in the query."""
     _, session = _visitor(request)
-    most = request.app.state.limits.megabytes * 2**20
-    session.check_room()
     number, place = session.new_file(request.query_params.get("name", ""))
-    size = 0
+    await _receive(request, session, place)
+    if not place.stat().st_size:
+        place.unlink()
+        raise RefusedError(f"{place.name}: the file is empty.")
+    session.files[number] = place
+    return JSONResponse({"file": number, "name": place.name})
+
+
+async def _receive(request: Request, session: Session, place: Path) -> None:
+    """The body of a request into a file."""
+    most, size = request.app.state.limits.megabytes * 2**20, 0
+    session.check_room()
     with place.open("wb") as file:
         async for part in request.stream():
             size += len(part)
             if size > most:
                 break
             file.write(part)
-    if not 0 < size <= most:
+    if size > most:
         place.unlink()
-        raise RefusedError(
-            f"{place.name}: the file is {'empty' if size == 0 else f'larger than {most / 2**20:.0f} MB'}."
-        )
-    session.files[number] = place
-    return JSONResponse({"file": number, "name": place.name})
+        raise RefusedError(f"{place.name}: the file is larger than {most / 2**20:.0f} MB.")
+
+
+async def _block(request: Request) -> Response:
+    """What was recorded since the last block, as WAV; an empty one ends the stream."""
+    job = _job(request)
+    if job.request["do"] != "listen" or job.ended:
+        raise RefusedError("job: it does not listen.")
+    part = Path(job.request["folder"], "block.part")
+    await _receive(request, _visitor(request)[1], part)
+    part.rename(part.with_name(f"{job.blocks}.wav"))
+    job.blocks += 1
+    return JSONResponse({})
 
 
 async def _start(request: Request) -> Response:
@@ -179,21 +199,34 @@ async def _start(request: Request) -> Response:
     asked = await _asked(request)
     if sum(job.session == key and not job.ended for job in state.jobs.all.values()) >= state.limits.waiting:
         raise RefusedError(f"you have {state.limits.waiting} jobs waiting; stop some of them.")
-    told = {name: asked[name] for name in ("do", "task", "experiment", "settings", "shapes") if asked.get(name) is not None}
-    if told.get("do") not in ("look", "run", "add"):
-        raise RefusedError("do: expected look, run or add.")
+    names = ("do", "task", "experiment", "settings", "shapes")
+    told = {name: asked[name] for name in names if asked.get(name) is not None}
+    listens = told.get("do") == "listen"
+    if told.get("do") not in ("look", "run", "add", "listen"):
+        raise RefusedError("do: expected look, run, add or listen.")
     given = {name: str(session.file(str(asked[name]))) for name in ("file", "hole") if asked.get(name)}
     library = session.library if session.library.exists() or told["do"] == "add" else state.library
-    if told.get("task") == "recognise" and library is None:
+    if (listens or told.get("task") == "recognise") and library is None:
         raise RefusedError("library: it has no songs yet; give it a folder of songs first.")
+    if listens:
+        _check_listening(state, key)
     own = {
         "folder": str(session.new_folder()),
         "place": str(session.folder),
         "library": str(library) if library else None,
     }
     bounds = {"pixels": state.limits.megapixels * 1e6, "seconds": state.limits.minutes * 60}
-    job = state.jobs.add(key, {"settings": {}, **told, **given, **own, **bounds})
+    job = state.jobs.add(key, {"settings": {}, **told, **given, **own, **bounds}, alone=listens)
     return JSONResponse({"job": job.id})
+
+
+def _check_listening(state: Any, key: str) -> None:
+    """Raise where another one that listens, and has a process of its own, is too many."""
+    listening = [job.session for job in state.jobs.all.values() if job.request["do"] == "listen" and not job.ended]
+    if key in listening:
+        raise RefusedError("you listen already, perhaps on another page; stop that first.")
+    if len(listening) >= state.limits.listening:
+        raise RefusedError(f"{len(listening)} visitors listen already; try it later.")
 
 
 async def _asked(request: Request) -> dict[str, Any]:

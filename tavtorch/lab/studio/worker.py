@@ -26,7 +26,7 @@ from tavtorch.lab.data.music import SONG
 from tavtorch.lab.data.results import Source
 from tavtorch.lab.messages import message_of
 from tavtorch.lab.run import weights
-from tavtorch.lab.studio import lines, systems, views
+from tavtorch.lab.studio import lines, listening, systems, views
 from tavtorch.lab.task import Task
 from tavtorch.solve import iterate
 
@@ -39,22 +39,26 @@ def main(connection: Connection, threads: int) -> None:
     """Answer requests, one at a time, until the other end is closed."""
     torch.set_num_threads(threads)
     logging.getLogger("lightning").setLevel(logging.ERROR)
-    systems.ops()  # what the first request would wait for
-    instantiate(systems.composed("segment").task, _convert_="all")
+    if not connection.poll():  # what the first request would wait for
+        systems.ops()
+        instantiate(systems.composed("segment").task, _convert_="all")
     while True:
         try:
             request = connection.recv()
         except EOFError:
             return
-        with _progress(connection.send):
-            answer = _answered(request)
+        if request["do"] == "listen":
+            answer = _answered(request, partial(listening.listen, tell=connection.send))
+        else:
+            with _progress(connection.send):
+                answer = _answered(request)
         connection.send(answer)
 
 
-def _answered(request: Request) -> tuple[str, Any]:
+def _answered(request: Request, action: Callable[[Request], dict[str, Any]] | None = None) -> tuple[str, Any]:
     """`("done", result)`, or `("failed", message)` if the input is bad."""
     try:
-        return "done", _ACTIONS[request["do"]](request)
+        return "done", (action or _ACTIONS[request["do"]])(request)
     except Exception as error:
         try:
             message = message_of(error)

@@ -141,6 +141,23 @@ def test_a_clip_from_the_microphone_is_recognised(page, melodies):
     assert panel.locator(".result p.answer").inner_text() == "second"
 
 
+def test_what_is_heard_all_day_is_listed_and_stops_in_order(page, melodies, tmp_path):
+    page.locator("#tab-recognise").click()
+    panel = page.locator("#panel-recognise")
+    panel.locator(".drop.small input[multiple]:not([webkitdirectory])").set_input_files(str(melodies / "second.wav"))
+    panel.get_by_text("1 song in your library").wait_for()
+    panel.get_by_role("button", name="listen all day").click()
+    heard = panel.get_by_role("region", name="Heard")
+    heard.get_by_role("cell", name="second", exact=True).wait_for()
+    assert heard.get_by_role("cell", name="playing").count() == 1
+    panel.get_by_role("button", name="stop listening").click()
+    heard.get_by_role("link", name="tracks.cue").wait_for()
+    assert heard.get_by_role("cell", name="playing").count() == 0
+    assert 'TITLE "second"' in downloaded(page, panel, "tracks.cue", tmp_path).read_text()
+    assert heard.get_by_text("python evaluate.py task=listen data.root=microphone").count() == 1
+    panel.get_by_role("button", name="listen all day").wait_for()
+
+
 def test_a_song_is_separated_and_heard(page, melodies, tmp_path):
     panel = opened(page, "separate", melodies / "clip.wav")
     panel.get_by_role("button", name="run", exact=True).click()

@@ -10,7 +10,7 @@ export async function ask(url, options) {
 export const upload = (blob, name) =>
   ask(`api/files?name=${encodeURIComponent(name)}`, { method: "POST", body: blob });
 
-// A job that is followed to its end: `watch` hears of each change; `signal` stops it.
+// A job that is followed to its end: `watch` hears of each change, and the job's number; `signal` stops it.
 export async function job(asked, watch = () => {}, signal) {
   const body = JSON.stringify(asked), headers = { "Content-Type": "application/json" };
   const { job: id } = await ask("api/jobs", { method: "POST", body, headers });
@@ -19,7 +19,7 @@ export async function job(asked, watch = () => {}, signal) {
   for (let since = ""; ;) {
     const now = await ask(`api/jobs/${id}?since=${since}`);
     since = now.version;
-    watch(now);
+    watch(now, id);
     if (now.state === "failed") throw new Error(now.words);
     if (now.state === "stopped") throw new DOMException("stopped", "AbortError");
     if (now.state === "done") return { ...now.result, url: name => `api/jobs/${id}/${name.split("/").map(encodeURIComponent).join("/")}` };

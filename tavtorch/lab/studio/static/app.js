@@ -1,6 +1,7 @@
 // The page: a tab for each kind of system; in it what is given, the settings, and the results.
 import { ask, job, make, upload } from "./api.js";
 import { Controls } from "./controls.js";
+import { Listening, clock } from "./listen.js";
 import { facts, follow } from "./results.js";
 import { Mixer, Recorder } from "./sound.js";
 import { Stage } from "./stage.js";
@@ -61,7 +62,7 @@ class Bench {
     let recorder = null, timer;
     record.addEventListener("click", told(async () => {
       if (recorder) {
-        const blob = recorder.wav();
+        const blob = recorder.take();
         recorder.stop(); recorder = null; clearInterval(timer);
         record.textContent = "record"; time.textContent = "";
         await this.open(new File([blob], "recording.wav"));
@@ -78,34 +79,16 @@ class Bench {
     return parts;
   }
 
-  // All day: every five seconds the last ten are looked up, and a new song is a line.
   listener() {
     const listen = make("button", { type: "button", textContent: "listen all day" }), time = make("span", { className: "recording" });
-    let recorder = null, timer, busy = false, last = "";
+    let listening = null;
     listen.addEventListener("click", told(async () => {
-      if (recorder) {
-        clearInterval(timer); recorder.stop(); recorder = null;
-        listen.textContent = "listen all day"; time.textContent = "";
-        return;
-      }
-      const next = new Recorder();
-      await next.start();
-      recorder = next;
+      if (listening) return listening.stop();
+      listening = new Listening(this.results, seconds => { time.textContent = ` ● ${clock(seconds)}`; });
       listen.textContent = "stop listening";
-      const heard = make("table", {}), here = make("section", { className: "result", ariaLabel: "heard" }, make("h3", { textContent: "heard" }), heard);
-      this.results.prepend(here);
-      timer = setInterval(told(async () => {
-        time.textContent = " ● listening";
-        if (busy || recorder.seconds < 5) return;
-        busy = true;
-        try {
-          const { file } = await upload(recorder.wav(10), "listening.wav");
-          const done = await job({ do: "run", task: "recognise", file, settings: this.controls.values });
-          const song = done.shown[0].rows[0]?.[0] ?? "";
-          if (song && song !== last) heard.prepend(make("tr", {}, make("td", { textContent: new Date().toLocaleTimeString() }), make("td", { textContent: song })));
-          last = song;
-        } finally { busy = false; }
-      }), 5000);
+      try { await listening.run(); } finally {
+        listening = null; listen.textContent = "listen all day"; time.textContent = "";
+      }
     }));
     return make("span", {}, " or ", listen, time);
   }

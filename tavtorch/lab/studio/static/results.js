@@ -32,7 +32,7 @@ export function facts(rows) {
   return make("dl", { className: "facts" }, ...rows.map(([name, value]) => make("div", {}, make("dt", { textContent: name }), make("dd", { textContent: value }))));
 }
 
-function content(done, background) {
+export function content(done, background) {
   const shown = make("div", { className: "shown" });
   for (const one of done.shown) {
     if (one.kind === "picture") picture(shown, one, done, background);

@@ -94,9 +94,9 @@ export class Mixer {
   }
 }
 
-// The microphone as WAV: the last `seconds` at any time.
+// The microphone as WAV: `heard` is called when samples have come, `take` gives those since it was called last.
 export class Recorder {
-  async start() {
+  async start(heard = () => {}) {
     if (!navigator.mediaDevices) throw new Error("the browser gives no microphone to this address; open the studio as http://127.0.0.1:…");
     try {
       this.stream = await navigator.mediaDevices.getUserMedia({ audio: { echoCancellation: false, noiseSuppression: false, autoGainControl: false } });
@@ -108,6 +108,7 @@ export class Recorder {
     this.node.port.onmessage = ({ data }) => {
       this.parts.push(data); this.length += data.length;
       while (this.length - this.parts[0].length > 600 * this.rate) this.length -= this.parts.shift().length;
+      heard();
     };
     this.source = audio().createMediaStreamSource(this.stream);
     this.source.connect(this.node);
@@ -115,11 +116,11 @@ export class Recorder {
 
   get seconds() { return this.length / this.rate; }
 
-  wav(seconds = Infinity) {
-    const wanted = Math.min(this.length, Math.round(seconds * this.rate)), samples = new Int16Array(wanted);
-    let at = wanted;
-    for (let i = this.parts.length - 1; i >= 0 && at > 0; i--)
-      for (let k = this.parts[i].length - 1; k >= 0 && at > 0; k--) samples[--at] = Math.round(32767 * Math.max(-1, Math.min(1, this.parts[i][k])));
+  take() {
+    const wanted = this.length, samples = new Int16Array(wanted);
+    let at = 0;
+    for (const part of this.parts) for (const sample of part) samples[at++] = Math.round(32767 * Math.max(-1, Math.min(1, sample)));
+    this.parts = []; this.length = 0;
     const head = new DataView(new ArrayBuffer(44)), text = (place, word) => [...word].forEach((letter, i) => head.setUint8(place + i, letter.charCodeAt(0)));
     text(0, "RIFF"); head.setUint32(4, 36 + 2 * wanted, true); text(8, "WAVEfmt "); head.setUint32(16, 16, true);
     head.setUint16(20, 1, true); head.setUint16(22, 1, true); head.setUint32(24, this.rate, true); head.setUint32(28, 2 * this.rate, true);
