@@ -1,11 +1,13 @@
 """The studio in a browser, as a person meets it."""
 
+import base64
 import io
 import os
 import re
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -60,7 +62,9 @@ def opened_in_tab(page, kind, file):
 
 
 def drag(page, panel, *places, size=(120, 90)):
-    box = panel.locator(".stage canvas").first.bounding_box()
+    canvas = panel.locator(".stage canvas").first
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
     at = [
         (box["x"] + (x + 0.5) / size[0] * box["width"], box["y"] + (y + 0.5) / size[1] * box["height"])
         for x, y in places
@@ -96,6 +100,61 @@ def test_what_is_painted_over_is_gone(page, disk, tmp_path):
     assert torch.allclose(result.image, expected.value[0].clamp(0, 1), atol=2e-4)
 
 
+def filled(page, panel, folder):
+    """The hole that the page asked for, once it is filled."""
+    panel.get_by_label("System").select_option("inpaint_harmonic")
+    panel.get_by_role("button", name="run", exact=True).click()
+    panel.locator(".result .pair").wait_for()
+    return read_mask(downloaded(page, panel, "hole.png", folder))
+
+
+def test_the_hole_is_what_has_a_colour(page, disk, tmp_path):
+    panel = opened(page, "remove", disk[0])
+    panel.get_by_role("button", name="pick a colour").click()
+    drag(page, panel, (60, 45))
+    assert torch.equal(filled(page, panel, tmp_path)[0], disk[1])
+    drag(page, panel, (2, 45))  # a slope: how much of it, the tolerance says
+    panel.get_by_label("tolerance of the colour").fill("0.04")
+    panel.get_by_role("button", name="Remove the result").first.click()
+    image = torch.from_numpy(page_pixels(page, panel))[None, None].float() / 255
+    expected = tavtorch.hole_from_color(image, [float(image[0, 0, 45, 2])], 0.04)[0, 0] | disk[1]
+    assert torch.equal(filled(page, panel, tmp_path)[0], expected)
+    assert 10 * 90 < expected.sum() - disk[1].sum() < 30 * 90
+
+
+def page_pixels(page, panel):
+    """The grey levels of the picture that is worked on."""
+    png = page.request.get(panel.locator(".stage img").first.evaluate("image => image.src")).body()
+    return np.array(Image.open(io.BytesIO(png)).convert("L"))
+
+
+def test_the_hole_is_a_mask_that_is_dropped_on_the_picture(page, disk, tmp_path):
+    mask = torch.zeros(90, 120, dtype=torch.uint8)
+    mask[30:60, 40:80] = 255
+    Image.fromarray(mask.numpy()).save(tmp_path / "mask.png")
+    panel = opened(page, "remove", disk[0])
+    panel.get_by_label("choose one", exact=False).last.set_input_files(str(tmp_path / "mask.png"))
+    assert torch.equal(filled(page, panel, tmp_path)[0], mask > 0)
+    panel.get_by_role("button", name="clear").click()
+    data = base64.b64encode((tmp_path / "mask.png").read_bytes()).decode()
+    drop = """data => {
+      const given = new DataTransfer();
+      given.items.add(new File([Uint8Array.from(atob(data), c => c.charCodeAt(0))], "mask.png", { type: "image/png" }));
+      return given;
+    }"""
+    given = page.evaluate_handle(drop, data)
+    panel.get_by_role("button", name="Remove the result").first.click()
+    panel.locator(".stage").first.dispatch_event("drop", {"dataTransfer": given})
+    assert torch.equal(filled(page, panel, tmp_path)[0], mask > 0)
+
+
+def test_a_mask_of_another_size_is_refused(page, disk, tmp_path):
+    Image.new("L", (10, 10), 255).save(tmp_path / "small.png")
+    panel = opened(page, "remove", disk[0])
+    panel.get_by_label("choose one", exact=False).last.set_input_files(str(tmp_path / "small.png"))
+    page.get_by_role("alert").filter(has_text="small.png: the mask has 10 × 10 pixels, and the picture 120").wait_for()
+
+
 def test_a_hole_is_painted_by_keyboard(page, disk):
     panel = opened(page, "remove", disk[0])
     panel.get_by_label("System").select_option("inpaint_harmonic")
@@ -126,6 +185,19 @@ def test_a_contour_finds_the_object(page, disk, tmp_path):
     panel.get_by_role("button", name="play").click()
     slider = panel.get_by_label("Step of the way")
     assert int(slider.input_value()) < int(slider.get_attribute("max"))
+
+
+def test_a_polygon_is_clicked_about_the_object(page, disk, tmp_path):
+    panel = opened(page, "contour", disk[0])
+    panel.get_by_role("button", name="polygon: click corners").click()
+    for corner in ((30, 15), (90, 15), (92, 76), (28, 74), (30, 15)):
+        drag(page, panel, corner)
+    panel.get_by_role("link", name="mask.png").wait_for()
+    mask = read_mask(downloaded(page, panel, "mask.png", tmp_path))[0]
+    assert float((mask & disk[1]).sum() / (mask | disk[1]).sum()) > 0.9
+    start = np.loadtxt(downloaded(page, panel, "start.csv", tmp_path), delimiter=",", skiprows=1)
+    assert start.shape == (200, 2) and np.abs(start.min(0) - (28, 15)).max() < 1
+    assert np.abs(start.max(0) - (92, 76)).max() < 1
 
 
 def test_a_clip_from_the_microphone_is_recognised(page, melodies):

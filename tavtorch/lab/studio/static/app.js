@@ -25,6 +25,14 @@ function picker(text, take, more = {}) {
   return make("label", { className: "button filler" }, text, input);
 }
 
+function droppable(element, take) {
+  for (const name of ["dragover", "dragleave", "drop"]) element.addEventListener(name, event => {
+    event.preventDefault();
+    element.classList.toggle("over", name === "dragover");
+    if (name === "drop" && event.dataTransfer.files.length) take([...event.dataTransfer.files]);
+  });
+}
+
 // A formula with subscripts: min_u, W_{jk}.
 function indices(text) {
   return text.split(/_(\{.*?\}|[\p{L}\p{N}])/u).map((part, i) => i % 2 ? make("sub", { textContent: part.replace(/[{}]/g, "") }) : part);
@@ -49,11 +57,7 @@ class Bench {
     const drop = make("div", { className: "drop" }, `Drop a ${sound ? "recording" : "picture"} here, `, picker("choose one", take, { accept: sound ? "audio/*,video/*" : "image/*,.tif,.tiff" }));
     if (sound) drop.append(this.recorder());
     drop.append(make("p", { className: "note", textContent: `${most}; it stays on this machine.` }));
-    for (const name of ["dragover", "dragleave", "drop"]) drop.addEventListener(name, event => {
-      event.preventDefault();
-      drop.classList.toggle("over", name === "dragover");
-      if (name === "drop" && event.dataTransfer.files.length) take([...event.dataTransfer.files]);
-    });
+    droppable(drop, take);
     return make("div", {}, this.tab === "recognise" ? this.library() : null, this.drop = drop);
   }
 
@@ -165,17 +169,18 @@ class Bench {
       if (found.kind !== wanted) throw new Error(`${file.name}: expected a ${wanted}, got a ${found.kind}.`);
       this.file = number;
       this.drop.classList.add("small");
-      const told = facts([["file", file.name], ...found.facts]);
-      if (wanted === "recording") return this.given.replaceChildren(told, new Mixer(found.shown[0], found.url).element);
+      const about = facts([["file", file.name], ...found.facts]);
+      if (wanted === "recording") return this.given.replaceChildren(about, new Mixer(found.shown[0], found.url).element);
       this.stage = new Stage(found.url(found.shown[0].file), found.width, found.height, this.tab);
-      if (this.tab !== "remove" && this.tab !== "contour") { this.stage.canvas.remove(); return this.given.replaceChildren(told, this.stage.element); }
-      if (this.tab === "remove") this.stage.tools.append(picker("drop or choose a mask", files => this.mask(files[0]), { accept: "image/*" }));
-      else this.stage.changed = () => this.run();
-      this.given.replaceChildren(told, this.stage.tools, this.stage.element);
+      if (this.tab !== "remove" && this.tab !== "contour") { this.stage.canvas.remove(); return this.given.replaceChildren(about, this.stage.element); }
+      if (this.tab === "remove") {
+        const take = told(files => this.stage.addMask(files[0]));
+        this.stage.tools.append(picker("drop a mask on the picture, or choose one", take, { accept: "image/*" }));
+        droppable(this.stage.element, take);
+      } else this.stage.changed = () => this.run();
+      this.given.replaceChildren(about, this.stage.tools, this.stage.element);
     } catch (error) { this.given.replaceChildren(); throw error; }
   }
-
-  mask(file) { return told(() => this.stage.addMask(file))(); }
 
   // What is asked of a system: the file, the settings, and what was painted or placed.
   async asked({ name, experiment } = this.system, settings = this.controls.values) {

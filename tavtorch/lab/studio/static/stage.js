@@ -17,6 +17,7 @@ export class Stage {
     this.canvas = make("canvas", { width, height, tabIndex: 0 });
     this.mask = make("canvas", { width, height });
     this.mask.getContext("2d", { willReadFrequently: true });
+    this.tolerance = 0.1; this.picked = null;
     this.shapes = []; this.corners = []; this.past = []; this.cursor = [width / 2, height / 2]; this.active = null; this.keyed = false;
     const help = kind === "remove" ? "Paint what shall go. Arrow keys move, space paints, U undoes." : "Place contours. Arrow keys move, Enter places, plus and minus change the radius, U undoes.";
     this.canvas.setAttribute("role", "application"); this.canvas.setAttribute("aria-label", help);
@@ -53,9 +54,11 @@ export class Stage {
   holeTools() {
     const size = make("input", { type: "range", min: 1, max: Math.round(Math.min(this.width, this.height) / 4), value: this.size });
     size.addEventListener("input", () => { this.size = +size.value; });
+    const tolerance = make("input", { type: "range", min: 0, max: 0.5, step: 0.01, value: this.tolerance });
+    tolerance.addEventListener("input", () => { this.tolerance = +tolerance.value; this.pickAgain(); });
     const clear = this.button("clear", () => { this.remember(); this.mask.getContext("2d").clearRect(0, 0, this.width, this.height); this.draw(); });
     const tools = this.choose({ brush: "brush", rubber: "rubber", lasso: "lasso", color: "pick a colour" });
-    return make("div", { className: "tools", role: "toolbar", ariaLabel: "Tools" }, ...tools, this.button("undo", () => this.undo()), clear, make("label", {}, "brush size", size));
+    return make("div", { className: "tools", role: "toolbar", ariaLabel: "Tools" }, ...tools, this.button("undo", () => this.undo()), clear, make("label", {}, "brush size", size), make("label", {}, "tolerance of the colour", tolerance));
   }
 
   contourTools() {
@@ -136,25 +139,37 @@ export class Stage {
     pen.fill();
   }
 
-  // All pixels whose colour is within a tenth of that of a pixel.
+  // All pixels that differ from a pixel by at most the tolerance in each channel, as `hole_from_color` has it.
   pick([x, y]) {
     this.remember();
+    this.picked = [x, y];
     const copy = make("canvas", { width: this.width, height: this.height }), from = copy.getContext("2d"), pen = this.mask.getContext("2d");
     from.drawImage(this.image, 0, 0, this.width, this.height);
     const pixels = from.getImageData(0, 0, this.width, this.height).data, marks = pen.getImageData(0, 0, this.width, this.height);
     const at = 4 * (Math.round(y) * this.width + Math.round(x));
     for (let i = 0; i < pixels.length; i += 4)
-      if ([0, 1, 2].every(k => Math.abs(pixels[i + k] - pixels[at + k]) <= 25)) marks.data.set([255, 213, 46, 255], i);
+      if ([0, 1, 2].every(k => Math.abs(pixels[i + k] - pixels[at + k]) <= 255 * this.tolerance)) marks.data.set([255, 213, 46, 255], i);
     pen.putImageData(marks, 0, 0);
   }
 
+  // With another tolerance, while nothing else was done since.
+  pickAgain() {
+    const { picked } = this;
+    if (!picked) return;
+    this.undo();
+    this.pick(picked);
+    this.draw();
+  }
+
   remember() {
+    this.picked = null;
     const hole = this.kind === "remove" ? this.mask.getContext("2d").getImageData(0, 0, this.width, this.height) : null;
     this.past.push({ hole, shapes: [...this.shapes] });
     if (this.past.length > Math.max(2, Math.min(30, 4e7 / (this.width * this.height)))) this.past.shift();
   }
 
   undo() {
+    this.picked = null;
     if (this.corners.length) this.corners.pop();
     else {
       const before = this.past.pop();
