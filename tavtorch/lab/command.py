@@ -67,7 +67,7 @@ def words(script: str, typed: Sequence[str]) -> list[str]:
         key, equals, value = word.partition("=")
         if key == "files" and equals:
             files += paths(value)
-        elif files and not equals and not word.startswith("-") and not _FLAGS.fullmatch(before):
+        elif files and not equals and not word.startswith("-") and not _FLAGS.fullmatch(before) and not _deletes(word):
             files += paths(word)
         elif equals and key.lstrip("+").rpartition(".")[2] in _PATHS:
             found.append(f"{key}={_text(value, several)}")
@@ -76,6 +76,11 @@ def words(script: str, typed: Sequence[str]) -> list[str]:
     if script == "evaluate" and "task=listen" in found:  # a root of its own, with `files=` for its one stream
         return ["--config-name=listen", *(word for word in found if word != "task=listen"), *_stream(files)]
     return found + (_of_files(script, files, found) if files else [])
+
+
+def _deletes(word: str) -> bool:
+    """Whether a word takes a setting away, and is no file."""
+    return bool(re.fullmatch(r"~\w[\w.]*", word)) and not Path(word).exists()
 
 
 def _stream(files: Sequence[str]) -> list[str]:

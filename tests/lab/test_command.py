@@ -106,6 +106,14 @@ def test_what_was_typed_beside_files_stands():
     assert found == ["task=rof", "data=noisy", "run=test", "--cfg", "job", "data.root='a'"]
 
 
+def test_a_setting_is_taken_away_after_files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    typed = ["task=segment", "files=a", "~task.op.force"]
+    assert words("evaluate", typed)[:3] == ["task=segment", "~task.op.force", "data=folder"]
+    Path("~task.op.force").touch()
+    assert "data.root=['a','~task.op.force']" in words("evaluate", typed)
+
+
 @pytest.mark.parametrize(("task", "data"), [("recognise", "clips"), ("fingerprint", "music"), ("separate", "folder")])
 def test_files_of_a_task(task, data):
     assert f"data={data}" in words("evaluate", [f"task={task}", "files=a"])

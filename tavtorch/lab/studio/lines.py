@@ -37,7 +37,9 @@ def overrides(task: str, settings: Mapping[str, Any], preset: Sequence[str] = ()
         if value == control["value"] or control["kind"] == "system" or ".near_" in path:
             continue
         mark = {True: "", False: "+", None: "++"}[control["given"]]  # of another op: there or not
-        words = [word for word in words if word.partition("=")[0] != path]  # of the published setting
+        for word in [word for word in words if word.lstrip("+").startswith(f"{path}=")]:  # which this one changes
+            words.remove(word)
+            mark = word[: word.index(path)]
         words.append(f"{mark}{path}={written(value)}")
     return words + _near(controls, settings)
 

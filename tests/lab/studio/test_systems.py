@@ -120,6 +120,12 @@ def test_settings_are_changes_of_those_of_an_experiment():
     ]  # fmt: skip
 
 
+def test_a_setting_that_an_experiment_adds_can_be_changed():
+    task, words, _ = systems.preset("fourier_bands")
+    assert overrides(task, {"task.op.width": 5.0}, words) == ["task.op.cutoff=0.71", "+task.op.width=5.0"]
+    assert configured(task, overrides(task, {"task.op.width": 5.0}, words)).task.op.width == 5.0
+
+
 def test_experiments_without_a_page():
     with pytest.raises(ValueError, match="experiment: there is no '../x'"):
         systems.experiment("../x")
