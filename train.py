@@ -1,7 +1,7 @@
 """Train a network on songs, score it on other songs, and write a page about it.
 
     python train.py files=PATH                            a singing-voice separator, on your songs and generated ones
-        <song>/{mixture,vocals,drums,bass,other,accompaniment}.{wav,flac,ogg,mp3}
+        PATH has <song>/{mixture,vocals,drums,bass,other,accompaniment}.{wav,flac,ogg,mp3}
     python train.py                                       the same on generated songs alone, in minutes
     python train.py ckpt=last                             resume a run that was stopped
     python train.py experiment=unet_large data.root=PATH  a published setting: see configs/experiment
