@@ -194,6 +194,7 @@ def _by_pillow(kind: str, numbers: NDArray[np.uint8], about: About) -> bytes:
     given: dict[str, Any] = {"icc_profile": about.icc, "exif": about.exif, "dpi": about.dpi}
     given = {name: value for name, value in given.items() if value is not None}
     if kind == ".png":
+        given["compress_level"] = 4  # photographs: in half the time of 6, and as small
         given["pnginfo"] = PngInfo()
         for name, text in about.text:
             given["pnginfo"].add_itxt(name, text) if not text.isascii() else given["pnginfo"].add_text(name, text)

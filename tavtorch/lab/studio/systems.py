@@ -16,7 +16,9 @@ from torch import nn
 import tavtorch
 from tavtorch.lab.run import CONFIGS, plain
 
-_NEAR = {"image hole": ("near_hole", 64), "image points": ("near_points", 32)}  # by what an op takes
+_NEAR = {"image hole": "near_hole", "image points": "near_points"}  # by what an op takes
+_AROUND = {"write_filled": 64, "write_contours": 32}  # pixels: for sources of copies, and for a force
+_RIM = 8  # pixels: nothing but the rim of a hole counts where it is filled smoothly
 _WHOLE = {"separate": ["media=recording"]}  # read as a whole, since all of it is shown
 _TABS = {  # by what a result is
     "write_image": "restore",
@@ -120,19 +122,19 @@ def written(value: Any) -> str:
 def system(name: str, *words: str) -> dict[str, Any]:
     """What the page says of a task, and its controls, whose values are those of the task with other settings."""
     config = composed(name, *words)
+    kind = config.task.save._target_.rpartition(".")[2]
     near = _NEAR.get(" ".join(_inputs(get_object(config.task.op._target_))))
     parts = [] if is_network(config) else [("task.op", config.task.op)]
     if inference := config.task.get("inference"):
         parts.append(("task.inference", inference))
-    if (media := config.get("media")) and not (near and near[0] == "near_points"):  # points are set by hand
+    if (media := config.get("media")) and near != "near_points":  # points are set by hand
         parts.append(("media", media))
     controls = [control for path, node in parts for control in _controls(plain(node), path)]
     if near:
-        controls.append(_near_control(*near))
-    tab = _TABS.get(config.task.save._target_.rpartition(".")[2], "restore")
+        controls.append(_near_control(near, _AROUND.get(kind, _RIM)))
     return {
         "name": name,
-        "tab": "remove" if near and near[0] == "near_hole" else tab,
+        "tab": "remove" if near == "near_hole" else _TABS.get(kind, "restore"),
         "title": config.section.title or name,
         "about": config.section.about,
         "energy": config.section.energy,
