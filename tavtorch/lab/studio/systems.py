@@ -19,6 +19,7 @@ from tavtorch.lab.run import CONFIGS, plain
 _NEAR = {"image hole": "near_hole", "image points": "near_points"}  # by what an op takes
 _AROUND = {"write_filled": 64, "write_contours": 32}  # pixels: for sources of copies, and for a force
 _RIM = 8  # pixels: nothing but the rim of a hole counts where it is filled smoothly
+_BY_HAND = ("media.tolerance",)  # what a colour is picked with
 _WHOLE = {"separate": ["media=recording"]}  # read as a whole, since all of it is shown
 _TABS = {  # by what a result is
     "write_image": "restore",
@@ -129,7 +130,7 @@ def system(name: str, *words: str) -> dict[str, Any]:
         parts.append(("task.inference", inference))
     if (media := config.get("media")) and near != "near_points":  # points are set by hand
         parts.append(("media", media))
-    controls = [control for path, node in parts for control in _controls(plain(node), path)]
+    controls = [one for path, node in parts for one in _controls(plain(node), path) if one["path"] not in _BY_HAND]
     if near:
         controls.append(_near_control(near, _AROUND.get(kind, _RIM)))
     return {

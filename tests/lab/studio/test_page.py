@@ -187,6 +187,18 @@ def test_a_contour_finds_the_object(page, disk, tmp_path):
     assert int(slider.input_value()) < int(slider.get_attribute("max"))
 
 
+def test_a_contour_is_placed_by_keyboard(page, disk, tmp_path):
+    panel = opened(page, "contour", disk[0])
+    panel.locator(".stage canvas").focus()
+    page.keyboard.press("Enter")
+    panel.get_by_role("link", name="mask.png").wait_for()
+    start = np.loadtxt(downloaded(page, panel, "start.csv", tmp_path), delimiter=",", skiprows=1)
+    assert np.abs(start.mean(0) - (60, 45)).max() < 0.1
+    page.locator("#tab-contour").focus()
+    page.keyboard.press("ArrowRight")
+    assert page.locator("#tab-split").get_attribute("aria-selected") == "true"
+
+
 def test_a_polygon_is_clicked_about_the_object(page, disk, tmp_path):
     panel = opened(page, "contour", disk[0])
     panel.get_by_role("button", name="polygon: click corners").click()

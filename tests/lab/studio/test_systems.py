@@ -46,6 +46,12 @@ def test_no_path_can_be_set():
     assert not any(path.endswith(("root", "holes", "start", "url", "suffix", "ckpt")) for path in paths)
 
 
+def test_what_is_set_by_hand_is_no_number():
+    for name in ("inpaint_tv", "inpaint_patches", "segment"):
+        assert not {"media.color", "media.tolerance", "media.radius"} & {*controls(name)}
+    assert "media.grow" in controls("inpaint_tv")
+
+
 def test_an_op_within_an_op_is_a_choice():
     force = controls("segment")["task.op.force"]
     assert set(force["alternatives"]) == {"tavtorch.gvf_force", "tavtorch.gaussian_force", "tavtorch.kass_force"}
