@@ -16,6 +16,7 @@ from torch import Tensor
 from tavtorch.audio.recognition.tracks import Track
 from tavtorch.audio.sonogram import sonogram
 from tavtorch.image.contours.polygons import area
+from tavtorch.image.patches import Filling
 from tavtorch.lab.kinds import copies, forces, splits
 from tavtorch.lab.kinds.music import change_of, clock
 from tavtorch.lab.kinds.pictures import marked
@@ -88,10 +89,12 @@ class View:
 def show(view: View, config: DictConfig, output: Any, batch: Any, *, frames: Sequence[Tensor]) -> None:
     """A result by the writer of its kind."""
     for solution in solutions_in(output):
-        steps, gap = solution.iterations.flatten(), solution.gap.flatten()
+        steps, gap = int(solution.iterations.max()), float(solution.gap.max())
+        if isinstance(solution, Filling):  # textures go on changing
+            view.result["facts"] += [["iterations", f"{steps}"], ["changed by the last one", f"{gap:.0%}"]]
+            continue
         ended = "" if bool(solution.converged.all()) else ": not converged; give it more steps, or a larger tol"
-        view.result["facts"].append(["iterations", f"{int(steps.max())}{ended}"])
-        view.result["facts"].append(["certificate (gap)", f"{float(gap.max()):.3g}"])
+        view.result["facts"] += [["iterations", f"{steps}{ended}"], ["certificate (gap)", f"{gap:.3g}"]]
     kind = config.task.save._target_.rpartition(".")[2]
     if kind == "write_contours":
         _contours(view, output, batch, frames)

@@ -173,6 +173,8 @@ def test_a_lasso_of_straight_lines_and_copies(page, disk):
         drag(page, panel, corner)
     panel.get_by_role("button", name="run", exact=True).click()
     panel.get_by_text("where each pixel was copied from").wait_for()
+    facts = panel.locator(".result .facts").inner_text()
+    assert "changed by the last one" in facts and "not converged" not in facts
 
 
 def test_a_contour_finds_the_object(page, disk, tmp_path):
