@@ -28,6 +28,7 @@ from tavtorch.lab.data.synthetic.textures import checks
 STEPS, TESTS = (3, 1) if "short" in sys.argv else (400, 10)
 SIZE, CENTER = 64, 31.5
 torch.manual_seed(0)
+# sphinx_gallery_thumbnail_path = "_static/contours.webp"
 
 # %%
 # A photograph: an ellipse around the cup shrinks onto its rim in the gradient vector flow, not in the raw gradient.

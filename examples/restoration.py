@@ -23,6 +23,7 @@ from tavtorch.lab.data.images import bundled, grey
 STEPS, SIZE = (3, 128) if "short" in sys.argv else (300, 512)
 SIGMA = 0.1
 torch.manual_seed(0)
+# sphinx_gallery_thumbnail_path = "_static/restoration.webp"
 
 
 def picture(name: str) -> Tensor:

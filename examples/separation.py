@@ -24,6 +24,7 @@ from tavtorch.lab.kinds.notes import components
 
 STEPS, SONGS, SECONDS, RATE = (2, 4, 2.0, 16000) if "short" in sys.argv else (250, 32, 6.0, 16000)
 torch.manual_seed(0)
+# sphinx_gallery_thumbnail_path = "_static/separation.webp"
 
 
 def songs(count: int, seed: int) -> Tensor:

@@ -25,6 +25,7 @@ from tavtorch.lab.data.synthetic.textures import grating, textured
 STEPS, SIZE, COUNT = (3, 32, 2) if "short" in sys.argv else (60, 96, 6)
 generator = Generator().manual_seed(0)
 torch.manual_seed(0)
+# sphinx_gallery_thumbnail_path = "_static/texture.webp"
 
 
 def drawings(count: int) -> tuple[Tensor, Tensor]:

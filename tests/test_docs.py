@@ -103,3 +103,9 @@ def test_it_opens_from_disk_on_a_phone(site, open_browser, scheme):
 def test_a_story_is_short(path):
     limit = 80 if path.parent.name != "examples" else 120  # those that train are longer
     assert len(path.read_text().splitlines()) <= limit
+
+
+@pytest.mark.parametrize("path", sorted((TOP / "examples").glob("*.py")), ids=lambda path: path.stem)
+def test_a_story_that_is_not_run_has_a_thumbnail_of_its_own(path):
+    (place,) = re.findall(r'^# sphinx_gallery_thumbnail_path = "(.+)"$', path.read_text(), re.MULTILINE)
+    assert place == f"_static/{path.stem}.webp" and (TOP / "docs" / place).is_file()
