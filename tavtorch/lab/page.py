@@ -45,6 +45,8 @@ class Section:
     """What is found here."""
     command: str | None = None
     """The command line that repeats the run."""
+    in_studio: bool = True
+    """Whether the studio takes what an experiment works on."""
     seconds: float | None = None
     average: str = ""
     table: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
@@ -77,9 +79,10 @@ class Section:
 
     @property
     def studio(self) -> str | None:
-        """Where a studio that runs on this machine has the settings of an experiment."""
+        """Where a studio that runs on this machine has the settings of an experiment, if no others were typed."""
         found = re.search(r"evaluate\.py .*\bexperiment=(\w+)", self.command or "")
-        return f"http://127.0.0.1:7860/?experiment={found[1]}" if found else None
+        others = re.search(r"\s\W*(task|media)\.", self.command or "")
+        return f"http://127.0.0.1:7860/?experiment={found[1]}" if found and self.in_studio and not others else None
 
     def write(self, folder: Path) -> None:
         """Its page, and its data for a page of many runs."""

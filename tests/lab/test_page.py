@@ -105,6 +105,13 @@ def test_the_page_needs_nothing_but_itself():
 def test_only_experiments_open_in_the_studio():
     assert section(command="python train.py experiment=unet_large").studio is None
     assert section(command="python evaluate.py task=rof").studio is None and Section("x").studio is None
+    assert section(command="python evaluate.py experiment=film", in_studio=False).studio is None
+
+
+def test_an_experiment_with_other_settings_does_not_open_as_it_is():
+    assert section(command="python evaluate.py experiment=tv seed=1").studio.endswith("?experiment=tv")
+    for word in ("task.op.weight=1", "'+task.op.every=2'", "media.grow=1"):
+        assert section(command=f"python evaluate.py experiment=tv {word}").studio is None
 
 
 def test_numbers_and_names_for_people():

@@ -69,6 +69,13 @@ def test_tracks_come_as_they_are_heard_and_a_cue_sheet_at_the_end(studio, visito
 
 
 @pytest.mark.slow
+def test_a_song_that_is_not_in_the_library(studio, visitor):
+    _, told, _ = studio.upload(visitor, "clip.wav", as_wav(notes(5)[: 8 * RATE]))
+    _, result = studio.done(visitor, {"do": "run", "task": "recognise", "file": told["file"], "settings": {}})
+    assert result["shown"][0]["rows"] == [] and result["shown"][0]["none"] == "not in the library"
+
+
+@pytest.mark.slow
 def test_it_ends_at_once_too(studio, visitor):
     _, begun, _ = studio.ask("api/jobs", {"do": "listen"}, cookie=visitor)
     studio.ask(f"api/jobs/{begun['job']}", cookie=visitor, method="DELETE")

@@ -12,7 +12,7 @@ from tavtorch.lab.studio import systems
 from tavtorch.lab.studio.lines import command, configured, overrides, python
 
 EXPERIMENTS = sorted(path.stem for path in (CONFIGS / "experiment").glob("*.yaml"))
-FILMS = ("film", "film_snake")
+FILMS = [name for name in EXPERIMENTS if "in_studio: false" in (CONFIGS / f"experiment/{name}.yaml").read_text()]
 
 
 def controls(name):
