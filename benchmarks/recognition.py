@@ -33,18 +33,25 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 NOISES = ("clean", "speech", "white", "white -5 dB", "babble", "speech + white")
 
 
-def recordings(folder):
-    """Name to mono wave at 8 kHz."""
+def recordings(folder, rate=RATE):
+    """Name to mono wave."""
     waves = {}
     for path in sorted(folder.glob("*.ogg")):
-        wave, rate = read_audio(path)
-        waves[path.stem] = resample(wave.mean(0), rate, RATE)
+        wave, own = read_audio(path)
+        waves[path.stem] = resample(wave.mean(0), own, rate)
     return waves
 
 
-def cut(waves, seconds, count, generator):
+def split_of(music, seed=1):
+    """The songs of the library by name, in an order drawn by the seed, and the thirty that it does not have."""
+    order = torch.randperm(len(music), generator=torch.Generator().manual_seed(seed)).tolist()
+    names = [list(music)[i] for i in order]
+    return {name: music[name] for name in names[30:]}, [music[name] for name in names[:30]]
+
+
+def cut(waves, seconds, count, generator, rate=RATE):
     """Clips at random places of random songs, none silent: waves, songs, starts in seconds."""
-    clips, songs, starts, length = [], [], [], round(seconds * RATE)
+    clips, songs, starts, length = [], [], [], round(seconds * rate)
     while len(clips) < count:
         song = int(torch.randint(len(waves), (), generator=generator))
         spare = len(waves[song]) - length
@@ -54,7 +61,7 @@ def cut(waves, seconds, count, generator):
             if clip.square().mean() > 1e-6:
                 clips.append(clip)
                 songs.append(song)
-                starts.append(start / RATE)
+                starts.append(start / rate)
     return torch.stack(clips), songs, starts
 
 
@@ -413,37 +420,40 @@ def big(songs, rows=10**8):
         print(f"5 s {name:8} recall@1 {right:.1f} %, a query takes {median:.0f} ms (median), {shortest:.0f} ms (least)")
 
 
-def chromaprint(wave):
+def chromaprint(wave, rate=RATE):
     """Fingerprint of AcoustID, 32 bits about eight times a second."""
-    command = ["ffmpeg", "-v", "error", "-f", "f32le", "-ar", str(RATE), "-ac", "1", "-i", "-"]
+    command = ["ffmpeg", "-v", "error", "-f", "f32le", "-ar", str(rate), "-ac", "1", "-i", "-"]
     command += ["-f", "chromaprint", "-fp_format", "raw", "-"]
     return np.frombuffer(subprocess.run(command, input=wave.numpy().tobytes(), capture_output=True).stdout, "<u4")
 
 
+def distance(clip, stored):
+    """Of a clip the nearest stored song at any place, and minus the least mean of differing bits."""
+    windows = (np.lib.stride_tricks.sliding_window_view(song, len(clip)) for song in stored if len(song) >= len(clip))
+    bits = [np.bitwise_count(window ^ clip).mean(1).min() for window in windows]
+    return int(np.argmin(bits)), -min(bits)
+
+
+def at_two_percent(known, unknown, songs):
+    """Recall@1, and recall at the score that 2 % of the unknown clips reach, in %, of songs and scores of clips."""
+    limit = sorted(score for _, score in unknown)[-1 - len(unknown) // 50]
+    right = np.array([found == song for (found, _), song in zip(known, songs, strict=True)])
+    sure = right & (np.array([score for _, score in known]) > limit)
+    return 100 * right.mean(), 100 * sure.mean()
+
+
 def chromaprints(data, seconds, seed, count):
-    """One row of the peer: every clip against every place of every song, by the least mean of differing bits."""
+    """One row of the peer: every clip against every place of every song."""
     _, _, inside, outside, speech = data[None]
     stored = [chromaprint(wave) for wave in inside]
     generator = torch.Generator().manual_seed(seed)
     clips, songs, _ = cut(inside, seconds, count, generator)
     strangers, _, _ = cut(outside, seconds, count, generator)
     known, unknown = noisy(clips, speech, generator), noisy(strangers, speech, generator)
-
-    def nearest(wave):
-        clip = chromaprint(wave)
-        windows = (
-            np.lib.stride_tricks.sliding_window_view(song, len(clip)) for song in stored if len(song) >= len(clip)
-        )
-        bits = [np.bitwise_count(window ^ clip).mean(1).min() for window in windows]
-        return int(np.argmin(bits)), -min(bits)
-
     cells = []
     for noise in NOISES:
-        found = [nearest(wave) for wave in known[noise]]
-        limit = sorted(nearest(wave)[1] for wave in unknown[noise])[-1 - count // 50]
-        right = np.array([song == i for (song, _), i in zip(found, songs, strict=True)])
-        sure = right & (np.array([score for _, score in found]) > limit)
-        cells.append(f"{100 * right.mean():.1f} ({100 * sure.mean():.1f})")
+        near = [[distance(chromaprint(wave), stored) for wave in some[noise]] for some in (known, unknown)]
+        cells.append("{:.1f} ({:.1f})".format(*at_two_percent(*near, songs)))
     return cells
 
 
@@ -459,10 +469,7 @@ def main():
     arguments = parser.parse_args()
     music, voices = recordings(arguments.data / "music"), recordings(arguments.data / "speech")
     speech = torch.cat([voice / voice.square().mean().sqrt() for voice in voices.values()])
-    order = torch.randperm(len(music), generator=torch.Generator().manual_seed(arguments.seed)).tolist()
-    names = [list(music)[i] for i in order]
-    inside = {name: music[name] for name in names[30:]}
-    outside = [music[name] for name in names[:30]]
+    inside, outside = split_of(music, arguments.seed)
     data = {
         recipe: (index(inside, recipe), list(inside), list(inside.values()), outside, speech)
         for recipe in ((None, COURSE) if "course" in arguments.tables else (None,))
