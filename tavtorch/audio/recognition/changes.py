@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from tavtorch.audio.recognition.constellation import Change, Peaks, pairs
-from tavtorch.audio.recognition.index import Index, widened
+from tavtorch.audio.recognition.index import Index
 from tavtorch.audio.recognition.landmarks import Landmarks
 from tavtorch.audio.recognition.search import vote_score
 
@@ -39,8 +39,8 @@ _PEAKS, _NEIGHBOURS, _TOLERANCE = 30, 3, 1
 _ROWS = 2**15
 """Largest number of rows that are read for a hypothesis."""
 
-_ITEMS = 256
-"""Hypotheses that are looked up at once, of all clips; more would need more memory."""
+_ITEMS = 64
+"""Hypotheses that are looked up at once, of all clips; more would need more memory, and more time: it leaves the cache."""
 
 _BEST = 6
 """Places by votes that are measured by levels."""
@@ -74,7 +74,7 @@ def likely(index: Index, clips: Landmarks) -> tuple[Tensor, Change]:
     for item in torch.arange(len(clips.hash) * count, device=index.device).split(_ITEMS):
         change = Change(*(x[item % count] for x in tried))
         some = change.undone(Peaks(*(field[item // count] for field in loud)))
-        start, votes = index.vote(widened(pairs(some, _NEIGHBOURS), _TOLERANCE), _BEST, budget=_ROWS)
+        start, votes = index.vote(pairs(some, _NEIGHBOURS), _BEST, tolerance=_TOLERANCE, budget=_ROWS)
         scores.append(torch.where(votes > 0, vote_score(votes, index.songs(start)), -torch.inf)[:, :3])
         starts.append(start[:, :3])
     best = torch.cat(scores).reshape(len(clips.hash), -1).topk(_BEST, 1)[1]
@@ -146,8 +146,7 @@ def fitted(index: Index, clips: Landmarks, start: Tensor, change: Change) -> tup
 
     Peaks have sharper times than levels, and tell the tempo to a tenth of a per cent in ten seconds.
     """
-    query = widened(pairs(change.undone(clips.peaks), 10), _TOLERANCE)
-    clip, frame, time = index.lookup(query)
+    clip, frame, time = index.lookup(pairs(change.undone(clips.peaks), 10), tolerance=_TOLERANCE)
     n, start, slope = len(start), start.double(), torch.ones_like(change.tempo)
     for reach in (3.0, 2.0, 2.0):
         near = (frame - start[clip] - slope[clip] * time).abs() <= reach
