@@ -52,7 +52,8 @@ def test_every_choice_binds(script, group, choice):
         pytest.skip("a folder has no truth to train with")
     if group == "callbacks" and choice != {"train": "train", "evaluate": "evaluate"}[script]:
         pytest.skip("of the other script")
-    config = composed(script, f"{group}={choice}")
+    needed = ["data=music"] if group == "conditions" else []
+    config = composed(script, *needed, f"{group}={choice}")
     for node in NODES:
         if config.get(node) is not None:
             bind(OmegaConf.to_container(config[node], resolve=True), node)

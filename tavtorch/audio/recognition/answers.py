@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tavtorch.audio.recognition.changes import NEAR, SEARCHED, WEAK, fitted, measured, small, stretched
+from tavtorch.audio.recognition.changes import DOUBTFUL, NEAR, SEARCHED, TOLD, WEAK, fitted, measured, small, stretched
 from tavtorch.audio.recognition.constellation import Change
 from tavtorch.audio.recognition.index import Index
 from tavtorch.audio.recognition.landmarks import Landmarks
@@ -50,12 +50,12 @@ class Answers:
         if not changed or clips.evidence is None:
             return found
 
-        # Clips that were accepted may be changed a little, or, if they hardly were, more in tempo alone.
+        # Clips that were accepted may be changed a little, or, if they hardly were, more: most of all in tempo alone.
         some = _not_accepted(found)
         accepted = [i for i in range(len(found)) if i not in some]
         self._measure_small(found, clips, accepted)
         self._add_stretched(found, clips, [i for i in accepted if found[i][0].score < WEAK])
-
+        some = [i for i, best in enumerate(found) if i not in accepted or best[0].score < DOUBTFUL]
         for first in range(0, len(some), _MEASURED_CLIPS):
             few = some[first : first + _MEASURED_CLIPS]
             change = measured(self.index, select(clips, torch.tensor(few), self.index.device))
@@ -97,8 +97,8 @@ class Answers:
         self._add(found, clips, few, Change(*(x[other] for x in change)), less=SEARCHED)
 
     def _fit_tempo(self, found: list[list[Match]], clips: Landmarks) -> None:
-        """Fit the tempo of best matches where levels do not tell it: changed in tempo alone, or so little in pitch that
-        it may be a change of speed too.
+        """Fit the tempo of best matches where levels do not tell it: where the pitch is as it is, or so little changed
+        that it may be a change of speed too.
         """
         some = [i for i, matches in enumerate(found) if matches and matches[0].accepted and _has_open_tempo(matches[0])]
         if not some:
@@ -112,6 +112,8 @@ class Answers:
         ):
             if pitch != 1:
                 tempo = pitch if abs(pitch - tempo) < abs(1 - tempo) else 1.0
+            elif abs(tempo - 1) < TOLD:
+                continue
             found[i][0] = match._replace(offset=match.offset + seconds).changed(tempo, pitch)
 
     def _matches(
@@ -153,4 +155,4 @@ def _not_accepted(found: Sequence[Sequence[Match]]) -> list[int]:
 
 
 def _has_open_tempo(match: Match) -> bool:
-    return match.tempo != 1 or 0 < abs(match.speed * match.pitch - 1) < NEAR
+    return abs(match.speed * match.pitch - 1) < NEAR

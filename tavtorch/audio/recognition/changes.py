@@ -1,7 +1,7 @@
 """Clips whose speed, tempo or pitch is changed: which change is likely, and by how much.
 
 Only the clip's side is changed, so that the library stays as it is. Its peaks are moved to where the song has them, if
-the clip were changed by one of some hundred hypotheses; votes alone choose among these. The levels of the clip then
+the clip were changed by one of about 170 hypotheses; votes alone choose among these. The levels of the clip then
 tell the change to a fraction of a step.
 """
 
@@ -11,42 +11,51 @@ import torch
 from torch import Tensor
 
 from tavtorch.audio.recognition.constellation import Change, Peaks, pairs
-from tavtorch.audio.recognition.index import Index, widened
+from tavtorch.audio.recognition.index import Index
 from tavtorch.audio.recognition.landmarks import Landmarks
 from tavtorch.audio.recognition.search import vote_score
 
 SEARCHED = 4.0
 """What the search for the best of all changes adds to the score of a clip of an unknown song."""
 
-WEAK = 25.0
+WEAK = 30.0
 """Score below which a clip that is accepted as it is may yet be one of another tempo."""
+
+DOUBTFUL = 12.0
+"""Score below which it may yet be changed in any way."""
 
 RANGE = (0.785, 1.275)
 """Least and largest factor that is tried: a little more than -20 to +25 %, and than 4 semitones down and up."""
 
-_STEP = 0.0136
-"""Relative step of hypotheses about the frequency: a peak at 400 Hz is at most a third of a bin off."""
+_STEP = 0.0068
+"""Relative step of hypotheses about the frequency: a peak at 800 Hz is at most two thirds of a bin off."""
 
 _TEMPO_STEP = 0.02
 """The same where only the tempo is changed; times are coarser than frequencies."""
 
+_OFF = 0.01
+"""Largest relative error of the likeliest hypothesis: half a step of tempo, one and a half of frequency."""
+
 _KINDS = torch.tensor([[1, 1], [1, 0], [0, 1]], dtype=torch.float64)
 """Whether speed, tempo and pitch change the tempo (first) and the pitch (second)."""
 
-_PEAKS, _NEIGHBOURS, _TOLERANCE = 30, 3, 1
+_PEAKS, _NEIGHBOURS, _TOLERANCE = 20, 3, 1
 """Loudest peaks in a second, pairs for each, and frames of tolerance, with which hypotheses are told apart."""
 
 _ROWS = 2**15
 """Largest number of rows that are read for a hypothesis."""
 
-_ITEMS = 256
-"""Hypotheses that are looked up at once, of all clips; more would need more memory."""
+_ITEMS = 64
+"""Hypotheses that are looked up at once, of all clips; more would need more memory, and more time: it leaves the cache."""
 
 _BEST = 6
 """Places by votes that are measured by levels."""
 
 NEAR = 0.022
 """Change up to which clips are recognised as they are, by the two other pitches that are tried for them."""
+
+TOLD = 0.004
+"""Least change of tempo alone that is told; the times of hashes are that sure in a few noisy seconds."""
 
 _SHIFTS = 3
 """Frames by which the middle of a clip with a small change may be off."""
@@ -74,7 +83,7 @@ def likely(index: Index, clips: Landmarks) -> tuple[Tensor, Change]:
     for item in torch.arange(len(clips.hash) * count, device=index.device).split(_ITEMS):
         change = Change(*(x[item % count] for x in tried))
         some = change.undone(Peaks(*(field[item // count] for field in loud)))
-        start, votes = index.vote(widened(pairs(some, _NEIGHBOURS), _TOLERANCE), _BEST, budget=_ROWS)
+        start, votes = index.vote(pairs(some, _NEIGHBOURS), _BEST, tolerance=_TOLERANCE, budget=_ROWS)
         scores.append(torch.where(votes > 0, vote_score(votes, index.songs(start)), -torch.inf)[:, :3])
         starts.append(start[:, :3])
     best = torch.cat(scores).reshape(len(clips.hash), -1).topk(_BEST, 1)[1]
@@ -85,7 +94,7 @@ def likely(index: Index, clips: Landmarks) -> tuple[Tensor, Change]:
 def measured(index: Index, clips: Landmarks, count: int = 2) -> Change:
     """The `count` likeliest changes `(b, count)` of clips with `evidence`, measured to a fraction of a step."""
     start, change = likely(index, clips)
-    factors = 1 + _STEP * torch.linspace(-0.75, 0.75, 7, dtype=torch.float64, device=index.device)
+    factors = 1 + _OFF * torch.linspace(-1, 1, 7, dtype=torch.float64, device=index.device)
     kinds = Change((change.tempo != 1).double(), (change.pitch != 1).double())
     score, found = _refined(index, clips, start, change, factors, kinds, shifts=2)
     best = score.topk(count, 1)[1]
@@ -146,8 +155,7 @@ def fitted(index: Index, clips: Landmarks, start: Tensor, change: Change) -> tup
 
     Peaks have sharper times than levels, and tell the tempo to a tenth of a per cent in ten seconds.
     """
-    query = widened(pairs(change.undone(clips.peaks), 10), _TOLERANCE)
-    clip, frame, time = index.lookup(query)
+    clip, frame, time = index.lookup(pairs(change.undone(clips.peaks), 10), tolerance=_TOLERANCE)
     n, start, slope = len(start), start.double(), torch.ones_like(change.tempo)
     for reach in (3.0, 2.0, 2.0):
         near = (frame - start[clip] - slope[clip] * time).abs() <= reach

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tavtorch.audio.recognition.constellation import REACH, Hashes, Peaks, pack, pairs, unpack
+from tavtorch.audio.recognition.constellation import REACH, Hashes, Peaks, pairs, unpack
 from tavtorch.audio.recognition.landmarks import Landmarks, Recipe
 
 GAP = 4096
@@ -127,7 +127,7 @@ class Index:
         """Position in `ids` of the song that a clip starting at frame `start` of the timeline belongs to."""
         return (torch.searchsorted(self.begin - GAP, start, right=True) - 1).clamp(min=0)
 
-    def vote(self, query: Hashes, count: int, *, budget: int = BUDGET) -> Candidates:
+    def vote(self, query: Hashes, count: int, *, tolerance: int = 0, budget: int = BUDGET) -> Candidates:
         """The `count` start positions with most votes for each clip: the highest peaks of its histogram of offsets.
 
         votes[o] = #{ (query hash at t, row at s) that are equal : |s - t - o| <= 1 }
@@ -135,12 +135,16 @@ class Index:
         Args:
             query: hashes of the clips.
             count: number of positions.
-            budget: see `lookup`.
+            tolerance, budget: see `lookup`.
         """
         # Histogram over (clip, start) as one sorted key; each clip has `span` starts, the first of which is -GAP.
-        clip, frame, time = self.lookup(query, budget=budget)
+        clip, frame, time = self.lookup(query, tolerance=tolerance, budget=budget)
         span = self.end + GAP
-        key, votes = torch.unique(clip * span + frame - time + GAP, return_counts=True)
+        key = clip * span + frame - time + GAP
+        if len(query.hash) * span < 2**31:
+            key = key.int()  # which sorts in two thirds of the time
+        key, votes = torch.unique(key, return_counts=True)
+        key = key.long()
 
         # Votes of three neighbouring frames together; of these the local maxima with at least two votes.
         before, after = _neighbour_votes(key, votes)
@@ -160,9 +164,9 @@ class Index:
         result.votes[clip[best], nth[best]] = votes[best]
         return result
 
-    def count(self, query: Hashes) -> Tensor:
+    def count(self, query: Hashes, *, tolerance: int = 0) -> Tensor:
         """Number of rows of each song that equal a hash of the clip, at any time: `(b, songs)`, the course's vote."""
-        clip, frame, _ = self.lookup(query)
+        clip, frame, _ = self.lookup(query, tolerance=tolerance)
         n = max(1, len(self.ids))
         return torch.bincount(clip * n + self.songs(frame), minlength=len(query.hash) * n).reshape(-1, n)
 
@@ -235,18 +239,26 @@ class Index:
         level = clip.evidence.flatten(1).gather(1, cell.flatten(1)).reshape(cell.shape)
         return time, level, torch.where(inside, torch.exp(-rank[column] / _DECAY), 0.0)
 
-    def lookup(self, query: Hashes, *, budget: int = BUDGET) -> tuple[Tensor, Tensor, Tensor]:
+    def lookup(
+        self, query: Hashes, *, tolerance: int = 0, budget: int = BUDGET
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Every row that equals a hash of the query, as three tensors: its clip, its frame, and the hash's time.
 
-        A clip that has the hash at this time would start at frame - time of the timeline. Of each clip and run at most
-        `budget` rows are read, those of the rarest hashes.
+        A clip that has the hash at this time would start at frame - time of the timeline.
+
+        Args:
+            query: hashes of the clips.
+            tolerance: frames by which the time between the two peaks of a row may differ.
+            budget: of each clip and run at most so many rows are read, those of the rarest hashes.
         """
-        found = [query.hash.new_zeros(3, 0)]
+        found = [(query.hash.new_zeros(0),) * 3]
+        key, step = query.hash.int(), unpack(query.hash)[2]
+        least = key - torch.clamp(step - 1, max=tolerance).int()  # the step is lowest in a hash, so that neighbours in
+        most = key + torch.clamp(REACH[1] - step, max=tolerance).int()  # time are neighbours in the order of rows
         for hashes, frame in self._runs:
             # First row and number of rows for each hash, rarest first, as far as the budget goes.
-            key = query.hash.int()
-            first = torch.searchsorted(hashes, key)
-            rows = torch.where(key < 0, 0, torch.searchsorted(hashes, key, right=True) - first)
+            first = torch.searchsorted(hashes, least)
+            rows = torch.where(key < 0, 0, torch.searchsorted(hashes, most, right=True) - first)
             rows, rarest = rows.sort(dim=1, stable=True)
             rows = torch.where(rows.cumsum(1) <= budget, rows, 0)
             first, time = first.gather(1, rarest), query.time.gather(1, rarest)
@@ -254,19 +266,9 @@ class Index:
             # One entry for each row: the hash that it equals, and the row.
             entry = torch.repeat_interleave(rows.flatten())
             row = first.flatten()[entry] + _counted_up(rows.flatten())
-            found.append(torch.stack((entry // query.hash.shape[1], frame[row].long(), time.flatten()[entry])))
-        clip, frame, time = torch.cat(found, 1)
+            found.append((entry // query.hash.shape[1], frame[row].long(), time.flatten()[entry]))
+        clip, frame, time = (torch.cat(x) for x in zip(*found, strict=True))
         return clip, frame, time
-
-
-def widened(query: Hashes, tolerance: int) -> Hashes:
-    """The hashes, and those of the same pairs with a time difference up to `tolerance` frames shorter or longer."""
-    frequency, rise, step = unpack(query.hash)
-    found = []
-    for more in range(-tolerance, tolerance + 1):
-        valid = (query.hash >= 0) & (step + more > 0) & (step + more <= REACH[1])
-        found.append(torch.where(valid, pack(frequency, rise, step + more), -1))
-    return Hashes(torch.cat(found, 1), query.time.repeat(1, len(found)))
 
 
 def _counted_up(counts: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 from tavtorch.audio.recognition.answers import Answers, starts_of
 from tavtorch.audio.recognition.cache import read_index, write_index
 from tavtorch.audio.recognition.constellation import Peaks, pairs
-from tavtorch.audio.recognition.index import GAP, Index, widened
+from tavtorch.audio.recognition.index import GAP, Index
 from tavtorch.audio.recognition.landmarks import Landmarks, Recipe
 from tavtorch.audio.recognition.match import Match, best_per_song
 from tavtorch.audio.recognition.packing import digest, pack_peaks
@@ -195,7 +195,7 @@ class Library:
         z of `Index.verify` (0 without evidence), v the votes of the candidate, and the mean over the candidates of
         other songs. The square root of a count has variance ¼. If the song is unknown, no candidate has a high score.
 
-        A clip that is not accepted as it is may be changed. Votes for its loudest peaks, moved as about a hundred
+        A clip that is not accepted as it is may be changed. Votes for its loudest peaks, moved as about 170
         changes would move them, choose some places; the levels there measure the change; at the likeliest two the clip
         is recognised once more. A clip of an unknown song finds its best among all changes too, for which 4 is taken
         off the score.
@@ -299,7 +299,7 @@ class Library:
             raise self._store.unknown(name)
 
         clips = select(landmarks, slice(None), self._index.device)
-        clip, frame, time = self._index.lookup(widened(pairs(clips.peaks, neighbours), tolerance))
+        clip, frame, time = self._index.lookup(pairs(clips.peaks, neighbours), tolerance=tolerance)
         song, start = self._index.ids.index(ids[0]), frame - time
         of_song = self._index.songs(start) == song
         clip, start = clip[of_song], start[of_song]

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from tavtorch.audio.recognition.constellation import Change, Peaks, pairs
-from tavtorch.audio.recognition.index import Index, widened
+from tavtorch.audio.recognition.index import Index
 from tavtorch.audio.recognition.landmarks import Landmarks
 
 CANDIDATES = 30
@@ -25,8 +25,8 @@ def by_offset(
         neighbours: pairs for each peak of a clip.
         tolerance: frames by which the time between two peaks of a clip may be off.
     """
-    query = widened(pairs(change.undone(clips.peaks), neighbours), tolerance)
-    start, votes = index.vote(query, CANDIDATES)
+    query = pairs(change.undone(clips.peaks), neighbours)
+    start, votes = index.vote(query, CANDIDATES, tolerance=tolerance)
     song = index.songs(start)
     score = vote_score(votes, song)
     if clips.evidence is not None:
@@ -38,8 +38,7 @@ def by_count(
     index: Index, clips: Landmarks, *, neighbours: int, tolerance: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """As `by_offset`, with the number of hashes that a song and the clip share as votes; offsets are NaN."""
-    query = widened(pairs(clips.peaks, neighbours), tolerance)
-    votes, song = index.count(query).sort(dim=1, descending=True)
+    votes, song = index.count(pairs(clips.peaks, neighbours), tolerance=tolerance).sort(dim=1, descending=True)
     votes, song = votes[:, :CANDIDATES], song[:, :CANDIDATES]
     offset = torch.full_like(votes, torch.nan, dtype=torch.float32)
     return song, offset, votes, vote_score(votes, song) / 2**0.5

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Generator, Tensor
 from torch.utils.data import DataLoader, Dataset
-from torchaudio.functional import add_noise, resample
+from torchaudio.functional import resample
 from tqdm import tqdm
 
 from tavtorch.audio.recognition.landmarks import Recipe, fingerprint
@@ -26,6 +26,7 @@ from tavtorch.lab.data.generated import generated_songs
 from tavtorch.lab.data.media import STREAM, read_stream
 from tavtorch.lab.data.results import Source
 from tavtorch.lab.data.scored import Scored
+from tavtorch.lab.data.transmission import transmitted
 
 log = logging.getLogger(__name__)
 
@@ -76,14 +77,14 @@ class Music(Scored):
     Args:
         library: where songs are looked up; for scoring, an empty one.
         root: a song, a folder of them, or a list of both; None generates the songs that are scored.
-        speech: folder of speech for the noises "speech" and "babble"; None takes generated singers.
-        noises: by name, what is added to a clip: "speech", "babble" or "white", each at a signal-to-noise ratio in dB.
+        speech: folder of speech for "speech" and "babble"; None takes generated singers.
+        conditions: by name, what happens to a clip on its way; see `transmission.transmitted`.
         seconds: length of a clip.
-        clips: number of clips of known songs for each noise; half as many are of unknown songs.
+        clips: number of clips of known songs for each condition; half as many are of unknown songs.
         unknown: number of songs that are not added to the library.
         generated: number of songs that are generated if there is no root.
         batch_size: clips that are recognised at once.
-        seed: of songs, positions and noises.
+        seed: of songs, positions and conditions.
     """
 
     def __init__(
@@ -92,7 +93,7 @@ class Music(Scored):
         *,
         root: str | Sequence[str] | None = None,
         speech: str | None = None,
-        noises: Mapping[str, Mapping[str, float]],
+        conditions: Mapping[str, Mapping[str, float]],
         seconds: float = 5.0,
         clips: int = 50,
         unknown: int = 8,
@@ -101,7 +102,7 @@ class Music(Scored):
         seed: int = 0,
     ) -> None:
         super().__init__(self._clips, batch_size=batch_size)
-        self.library, self.speech, self.noises = library, speech, noises
+        self.library, self.speech, self.conditions = library, speech, conditions
         self.roots = None if root is None else [Path(one) for one in ([root] if isinstance(root, str) else root)]
         self.seconds, self.clips, self.unknown = seconds, clips, unknown
         self.generated, self.seed = generated, seed
@@ -158,7 +159,8 @@ class Music(Scored):
                 f"library.url: this library has {len(others)} other songs, such as {others[0]!r}, with which the score "
                 "would be of other songs than is said; leave library.url out, and a new library is made."
             )
-        return Clips(known, unknown, self._speech(), self.noises, round(self.seconds * _RATE), self.clips, self.seed)
+        length = round(self.seconds * _RATE)
+        return Clips(known, unknown, self._speech(), self.conditions, length, self.clips, self.seed)
 
     def _songs(self) -> dict[str, Tensor]:
         if self.roots is not None:
@@ -174,9 +176,9 @@ class Music(Scored):
 
 
 class Clips(Dataset[Item]):
-    """For each noise `count` clips of known songs and half as many of unknown ones, from random positions.
+    """For each condition `count` clips of known songs and half as many of unknown ones, from random positions.
 
-    An item has, beside its `inputs`, its `noise`, and the name of its `song`, empty for an unknown one.
+    An item has, beside its `inputs`, its `condition`, and the name of its `song`, empty for an unknown one.
     """
 
     def __init__(
@@ -184,44 +186,38 @@ class Clips(Dataset[Item]):
         known: Mapping[str, Tensor],
         unknown: Mapping[str, Tensor],
         speech: Float[Tensor, "t"],
-        noises: Mapping[str, Mapping[str, float]],
+        conditions: Mapping[str, Mapping[str, float]],
         length: int,
         count: int,
         seed: int,
     ) -> None:
-        self.known, self.unknown, self.speech, self.noises = known, unknown, speech, noises
+        self.known, self.unknown, self.speech, self.conditions = known, unknown, speech, conditions
         self.length, self.count, self.seed = length, count, seed
 
     def __len__(self) -> int:
-        return len(self.noises) * (self.count + self.count // 2)
+        return len(self.conditions) * (self.count + self.count // 2)
 
     def batch_key(self, i: int) -> Hashable:
-        return self._noise(i)
+        return self._condition(i)
 
-    def _noise(self, i: int) -> str:
-        return list(self.noises)[i // (self.count + self.count // 2)]
+    def _condition(self, i: int) -> str:
+        return list(self.conditions)[i // (self.count + self.count // 2)]
 
     def __getitem__(self, i: int) -> Item:
-        noise, number = self._noise(i), i % (self.count + self.count // 2)
-        generator = item_generator(self.seed, f"clip {number + 1}")  # the same clip under every noise
+        condition, number = self._condition(i), i % (self.count + self.count // 2)
+        generator = item_generator(self.seed, f"clip {number + 1}")  # the same clip under every condition
         songs = self.known if number < self.count else self.unknown
         song = list(songs)[_random_int(len(songs), generator)]
         clip = _cut(songs[song], self.length, generator)
-        for kind, snr in self.noises[noise].items():
-            clip = _add(clip, self._draw_noise(kind, generator), snr)
+
+        def voices(count: int) -> Tensor:
+            return torch.stack([_cut(self.speech, self.length, generator) for _ in range(count)]).sum(0)
+
+        clip = transmitted(clip, _RATE, self.conditions[condition], voices, generator)
         inputs = {"wave": clip[None, None], "sample_rate": _RATE}
         known = number < self.count
-        name = f"{noise} {number + 1}"
-        return {"name": name, "inputs": inputs, "noise": noise, "song": song if known else ""}
-
-    def _draw_noise(self, kind: str, generator: Generator) -> Tensor:
-        if kind == "white":
-            return torch.randn(self.length, generator=generator)
-        talkers = {"speech": 1, "babble": 5}
-        if kind not in talkers:
-            raise ValueError(f"data.noises: expected white, speech or babble, got {kind!r}.")
-        voices = [_cut(self.speech, self.length, generator) for _ in range(talkers[kind])]
-        return torch.stack(voices).sum(0)
+        name = f"{condition} {number + 1}"
+        return {"name": name, "inputs": inputs, "condition": condition, "song": song if known else ""}
 
 
 def _waves(roots: Sequence[Path]) -> dict[str, Tensor]:
@@ -237,13 +233,6 @@ def _cut(wave: Tensor, length: int, generator: Generator) -> Tensor:
     """`length` samples from a random position; zeros follow a wave that is shorter."""
     start = _random_int(max(1, len(wave) - length), generator)
     return torch.nn.functional.pad(wave[start : start + length], (0, max(0, length - len(wave))))
-
-
-def _add(clip: Tensor, noise: Tensor, snr: float) -> Tensor:
-    """Add noise at a signal-to-noise ratio in dB; a silent clip is left as it is."""
-    if not bool(clip.any()) or not bool(noise.any()):
-        return clip
-    return add_noise(clip, noise, torch.tensor(snr))
 
 
 def _random_int(below: int, generator: Generator) -> int:

@@ -28,21 +28,21 @@ log = logging.getLogger(__name__)
 
 
 def recognition(output: list[list[Match]], batch: Batch) -> dict[str, Tensor]:
-    """Whether the song of a clip was recognised, by the noise on the clip: 0 or 1, so that the mean is a rate.
+    """Whether the song of a clip was recognised, by its condition: 0 or 1, so that the mean is a rate.
 
     - `recall@1`: the best answer is the right song, whatever its score;
     - `recall`: and it was accepted;
     - `unknown accepted`: an answer was accepted although the library does not have the song.
     """
-    (noise,) = set(batch["noise"])
+    (condition,) = set(batch["condition"])
     best = [answers[0] if answers else None for answers in output]
     right = torch.tensor([a is not None and a.name == song for a, song in zip(best, batch["song"], strict=True)])
     accepted = torch.tensor([a is not None and a.accepted for a in best])
     known = torch.tensor([song != "" for song in batch["song"]])
     return {
-        f"{noise}/recall@1": torch.where(known, right.float(), torch.nan),
-        f"{noise}/recall": torch.where(known, (right & accepted).float(), torch.nan),
-        f"{noise}/unknown accepted": torch.where(known, torch.nan, accepted.float()),
+        f"{condition}/recall@1": torch.where(known, right.float(), torch.nan),
+        f"{condition}/recall": torch.where(known, (right & accepted).float(), torch.nan),
+        f"{condition}/unknown accepted": torch.where(known, torch.nan, accepted.float()),
     }
 
 

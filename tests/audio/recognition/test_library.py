@@ -8,7 +8,7 @@ import torch
 
 from tavtorch import Library, fingerprint, pairs, recognise
 from tavtorch.audio.recognition import COURSE, Match, Peaks, Recipe, gathered, recognise_stream, setlist
-from tavtorch.audio.recognition.index import Index, widened
+from tavtorch.audio.recognition.index import Index
 
 RATE = 8000
 
@@ -96,12 +96,29 @@ def test_most_votes_agree_on_the_offset(known):
         known.offsets(clip(3), "song 9")
 
 
-def test_a_tolerant_query_holds_its_neighbours():
-    query = pairs(clip(0).peaks, 2)
-    wide = widened(query, 1)
-    assert wide.hash.shape[1] == 3 * query.hash.shape[1]
-    kept = query.hash >= 0
-    assert torch.equal(wide.hash[:, query.hash.shape[1] : -query.hash.shape[1]][kept], query.hash[kept])
+@pytest.mark.parametrize("tolerance", [0, 1, 3])
+def test_a_tolerant_lookup_finds_the_neighbours_in_time_and_no_others(known, tolerance):
+    """Against a loop over all pairs: the same peaks, at most `tolerance` frames further apart, or nearer."""
+    query, stored = pairs(clip(0).peaks, 2), marks(0)
+    begin = int(known._index.begin[0])
+    wanted = []
+    for h, t in zip(query.hash[0].tolist(), query.time[0].tolist(), strict=True):
+        for k, s in zip(stored.hash[0].tolist(), stored.time[0].tolist(), strict=True):
+            if h >= 0 and k >= 0 and h >> 6 == k >> 6 and abs((h & 63) - (k & 63)) <= tolerance:
+                wanted.append((s + begin, t))
+    _, frame, time = known._index.lookup(query, tolerance=tolerance)
+    of_song = known._index.songs(frame) == 0
+    assert sorted(zip(frame[of_song].tolist(), time[of_song].tolist(), strict=True)) == sorted(wanted)
+
+
+def test_no_tolerance_makes_a_step_of_nothing_or_beyond_reach():
+    """A step of 1 is not widened to 0, nor one of 63 to 64, which is another pair."""
+    peaks = Peaks(*torch.tensor([[0, 1, 100, 163], [40, 60, 40, 60], [0, 1, 2, 3]]))
+    index = Index(Recipe(neighbours=1))
+    index.extend([(0, peaks, 200)])
+    query = pairs(Peaks(*(field[None] for field in peaks)), 1)
+    for tolerance in (0, 1, 80):
+        assert len(index.lookup(query, tolerance=tolerance)[0]) == (2 if tolerance < 80 else 4)
 
 
 def test_the_course_counts(known):

@@ -11,13 +11,13 @@ from tavtorch.lab.data.files import read_audio, write_audio
 from tavtorch.lab.data.music import Clips, Music, open_library
 from tavtorch.lab.kinds.music import recognition, write_song
 
-NOISES = {"clean": {}, "white": {"white": 0.0}, "both": {"speech": 0.0, "white": -5.0}}
+CONDITIONS = {"clean": {}, "white": {"white": 0.0}, "both": {"speech": 0.0, "white": -5.0}}
 
 
 def clips(count=4, **changes):
     torch.manual_seed(0)
     songs = {f"song {i}": torch.randn(8000) for i in range(3)}
-    options = {"noises": NOISES, "length": 4000, "count": count, "seed": 0} | changes
+    options = {"conditions": CONDITIONS, "length": 4000, "count": count, "seed": 0} | changes
     return Clips(songs, {"other": torch.randn(8000)}, torch.randn(16000), **options)
 
 
@@ -40,7 +40,7 @@ def folder(tmp_path):
 
 def test_so_many_clips_of_known_and_unknown_songs_for_each_noise():
     items = [clips()[i] for i in range(len(clips()))]
-    assert [item["noise"] for item in items] == ["clean"] * 6 + ["white"] * 6 + ["both"] * 6
+    assert [item["condition"] for item in items] == ["clean"] * 6 + ["white"] * 6 + ["both"] * 6
     assert [item["song"] == "" for item in items[:6]] == [False] * 4 + [True] * 2
     assert all(item["inputs"]["wave"].shape == (1, 1, 4000) for item in items)
 
@@ -67,13 +67,13 @@ def test_a_song_shorter_than_a_clip_is_followed_by_silence():
 def test_songs_are_known_and_strangers_are_not(folder, tmp_path):
     library = Library(tmp_path / "library.sqlite")
     music = Music(
-        library, root=str(folder), speech=str(folder), noises=NOISES, seconds=4.0, clips=6, unknown=2, batch_size=9
+        library, root=str(folder), speech=str(folder), conditions=CONDITIONS, seconds=4.0, clips=6, unknown=2, batch_size=9
     )
     music.setup("test")
     assert len(library) == 4
     op, scores = partial(recognise, library=library), {}
     for batch in music.test_dataloader():
-        assert len(set(batch["noise"])) == 1
+        assert len(set(batch["condition"])) == 1
         for name, values in recognition(op(**batch["inputs"]), batch).items():
             scores.setdefault(name, []).append(values)
     shares = {name: torch.cat(values).nanmean().item() for name, values in scores.items()}
@@ -84,7 +84,7 @@ def test_songs_are_known_and_strangers_are_not(folder, tmp_path):
 def test_scores_do_not_depend_on_earlier_runs(folder, tmp_path):
     """Another number of unknown songs on the same library is refused; the same, or an empty library, is not."""
     library = Library(tmp_path / "library.sqlite")
-    few = {"noises": {"clean": {}}, "root": str(folder), "speech": str(folder), "clips": 1}
+    few = {"conditions": {"clean": {}}, "root": str(folder), "speech": str(folder), "clips": 1}
     for _ in range(2):
         Music(library, **few, unknown=1).setup("test")
         assert len(library) == 5
@@ -101,7 +101,7 @@ def test_songs_of_two_albums_are_both_scored(tmp_path):
     for i in range(2):
         write_noise(tmp_path / f"album{i}/01.wav", i)
     library, root = Library("sqlite://"), str(tmp_path)
-    Music(library, root=root, speech=root, noises={"clean": {}}, unknown=0, clips=1).setup("test")
+    Music(library, root=root, speech=root, conditions={"clean": {}}, unknown=0, clips=1).setup("test")
     assert sorted(song.name for song in library) == ["album0/01", "album1/01"]
 
 
@@ -115,7 +115,7 @@ def write_noise(path, i, **tags):
 
 def index(root, library, **options):
     """As a run does: which songs were decoded, and the errors of items."""
-    music = Music(library, root=root, noises={})
+    music = Music(library, root=root, conditions={})
     music.setup("predict")
     decoded, errors = [], {}
     for batch in music.predict_dataloader():
@@ -236,8 +236,8 @@ def test_a_run_has_one_library(tmp_path):
 def test_bad_input(folder, tmp_path):
     library = Library(tmp_path / "library.sqlite")
     with pytest.raises(ValueError, match="data.unknown: 4 of 6 songs"):
-        Music(library, root=str(folder), noises=NOISES, unknown=4).setup("test")
+        Music(library, root=str(folder), conditions=CONDITIONS, unknown=4).setup("test")
     with pytest.raises(ValueError, match="data.root: say which song"):
-        Music(library, noises=NOISES).setup("predict")
-    with pytest.raises(ValueError, match="data.noises: expected white, speech or babble, got 'pink'"):
-        clips(noises={"pink": {"pink": 0.0}})[0]
+        Music(library, conditions=CONDITIONS).setup("predict")
+    with pytest.raises(ValueError, match="data.conditions: expected before, room, speech, .*, opus, got 'pink'"):
+        clips(conditions={"pink": {"pink": 0.0}})[0]

@@ -25,7 +25,7 @@ def test_a_song_is_named_and_accepted_or_refused():
     right, unsure, wrong = (
         Match(*m) for m in (("a", 0.0, 9, 9.0, True), ("a", 0.0, 3, 3.0, False), ("b", 0.0, 9, 9.0, True))
     )
-    batch = {"noise": ["white"] * 5, "song": ["a", "a", "a", "", ""]}
+    batch = {"condition": ["white"] * 5, "song": ["a", "a", "a", "", ""]}
     scores = recognition([[right], [unsure], [wrong], [wrong], []], batch)
     assert scores["white/recall@1"].nanmean().item() == pytest.approx(2 / 3)
     assert scores["white/recall"].nanmean().item() == pytest.approx(1 / 3)
