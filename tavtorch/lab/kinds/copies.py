@@ -19,17 +19,35 @@ from tavtorch.solve import Solution
 
 CAPTION = "where each pixel was copied from: colours are places in the picture"
 
+# score
+
+
+def restoration(output: Filling, batch: Batch) -> dict[str, Tensor]:
+    """As `pictures.restoration`, of the first of several fillings."""
+    return pictures.restoration(_solution(first(output, len(batch["truth"]))), batch)
+
+
+def first(filling: Filling, count: int) -> Filling:
+    """The first filling of each of `count` pictures."""
+    return Filling(*(part[:: len(part) // count] for part in filling))
+
+
 # panels
 
 
 def restored(output: Filling, batch: Batch, **options: Any) -> list[Panel]:
-    """As `pictures.restored`, and the picture of the sources."""
-    return [*pictures.restored(_solution(output), batch, **options), Panel(CAPTION, picture(origins(output)))]
+    """As `pictures.restored`, the picture of the sources, and the other fillings of the picture, if there are any."""
+    return [*pictures.restored(_solution(first(output, 1)), batch, **options), *_copies(output)]
 
 
 def removed(output: Filling, batch: Batch, **options: Any) -> list[Panel]:
-    """As `pictures.removed`, and the picture of the sources."""
-    return [*pictures.removed(_solution(output), batch, **options), Panel(CAPTION, picture(origins(output)))]
+    """As `restored`, after `pictures.removed`."""
+    return [*pictures.removed(_solution(first(output, 1)), batch, **options), *_copies(output)]
+
+
+def _copies(filling: Filling) -> list[Panel]:
+    others = [Panel(f"filling {k} of {len(filling.value)}", picture(u)) for k, u in enumerate(filling.value[1:], 2)]
+    return [Panel(CAPTION, picture(origins(filling))), *others]
 
 
 def origins(filling: Filling) -> Float[Tensor, "3 h w"]:
@@ -58,7 +76,16 @@ def _solution(filling: Filling) -> Solution:
 def write_filled(
     path: Path, output: Filling, batch: Batch, *, suffix: str | None = None, sources: bool = False
 ) -> Path:
-    """As `write_image`, and, if `sources`, beside it where each pixel was copied from, `<path>.sources.npz`."""
+    """As `write_image`, and, if `sources`, beside it where each pixel was copied from, `<path>.sources.npz`.
+
+    Several fillings are `1`, `2`, … in the folder `path`.
+    """
+    if len(output.value) > 1:
+        with whole(path) as folder:
+            for k in range(len(output.value)):
+                one = Filling(*(part[k : k + 1] for part in output))
+                write_filled(folder / str(k + 1), one, batch, suffix=suffix, sources=sources)
+        return path
     if sources:
         write_sources(path.with_name(path.name + ".sources.npz"), output.sources)
     return write_image(path, _solution(output), batch, suffix=suffix)
