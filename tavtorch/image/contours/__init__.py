@@ -13,6 +13,7 @@ from tavtorch.image.contours.forces import kass_force as kass_force
 from tavtorch.image.contours.forces import vfc_force as vfc_force
 from tavtorch.image.contours.polygons import area as area
 from tavtorch.image.contours.polygons import circle as circle
+from tavtorch.image.contours.polygons import crosses_itself as crosses_itself
 from tavtorch.image.contours.polygons import distance as distance
 from tavtorch.image.contours.polygons import equidistant as equidistant
 from tavtorch.image.contours.polygons import fill as fill

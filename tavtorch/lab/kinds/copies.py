@@ -19,35 +19,39 @@ from tavtorch.solve import Solution
 
 CAPTION = "where each pixel was copied from: colours are places in the picture"
 
+
+def fillings(output: Filling) -> list[Filling]:
+    """Each of the fillings that an output has of every picture."""
+    several = output.value.shape[1:-3]
+    return [Filling(*(part[:, k] for part in output)) for k in range(several[0])] if several else [output]
+
+
 # score
 
 
 def restoration(output: Filling, batch: Batch) -> dict[str, Tensor]:
-    """As `pictures.restoration`, of the first of several fillings."""
-    return pictures.restoration(_solution(first(output, len(batch["truth"]))), batch)
-
-
-def first(filling: Filling, count: int) -> Filling:
-    """The first filling of each of `count` pictures."""
-    return Filling(*(part[:: len(part) // count] for part in filling))
+    """As `pictures.restoration`, of the first filling."""
+    return pictures.restoration(_solution(fillings(output)[0]), batch)
 
 
 # panels
 
 
 def restored(output: Filling, batch: Batch, **options: Any) -> list[Panel]:
-    """As `pictures.restored`, the picture of the sources, and the other fillings of the picture, if there are any."""
-    return [*pictures.restored(_solution(first(output, 1)), batch, **options), *_copies(output)]
+    """As `pictures.restored`, the picture of the sources, and the other fillings, if there are any."""
+    first, *others = fillings(output)
+    return [*pictures.restored(_solution(first), batch, **options), *_copies(first, others)]
 
 
 def removed(output: Filling, batch: Batch, **options: Any) -> list[Panel]:
-    """As `restored`, after `pictures.removed`."""
-    return [*pictures.removed(_solution(first(output, 1)), batch, **options), *_copies(output)]
+    """As `pictures.removed`, and what `restored` has more."""
+    first, *others = fillings(output)
+    return [*pictures.removed(_solution(first), batch, **options), *_copies(first, others)]
 
 
-def _copies(filling: Filling) -> list[Panel]:
-    others = [Panel(f"filling {k} of {len(filling.value)}", picture(u)) for k, u in enumerate(filling.value[1:], 2)]
-    return [Panel(CAPTION, picture(origins(filling))), *others]
+def _copies(first: Filling, others: list[Filling]) -> list[Panel]:
+    more = [Panel(f"another filling, {k} of {len(others) + 1}", picture(u.value[0])) for k, u in enumerate(others, 2)]
+    return [Panel(CAPTION, picture(origins(first))), *more]
 
 
 def origins(filling: Filling) -> Float[Tensor, "3 h w"]:
@@ -80,11 +84,11 @@ def write_filled(
 
     Several fillings are `1`, `2`, … in the folder `path`.
     """
-    if len(output.value) > 1:
+    several = fillings(output)
+    if len(several) > 1:
         with whole(path) as folder:
-            for k in range(len(output.value)):
-                one = Filling(*(part[k : k + 1] for part in output))
-                write_filled(folder / str(k + 1), one, batch, suffix=suffix, sources=sources)
+            for k, filling in enumerate(several, 1):
+                write_filled(folder / str(k), filling, batch, suffix=suffix, sources=sources)
         return path
     if sources:
         write_sources(path.with_name(path.name + ".sources.npz"), output.sources)
