@@ -114,9 +114,13 @@ def segmented(image):
     return tavtorch.segment(image, contour(len(image)), force=force, stop=Stop(1e-9, 5000))
 
 
+@functools.cache
+def crowd_network():
+    return tavtorch.CrowdModel.pretrained().double().requires_grad_(False)
+
+
 def crowded(image):
-    model = same(lambda: tavtorch.CrowdModel.pretrained().double().requires_grad_(False))
-    return tavtorch.segment_crowd(image, contour(len(image)), model=model, stop=Stop(1e-9, 5000))
+    return tavtorch.segment_crowd(image, contour(len(image)), model=crowd_network(), stop=Stop(1e-9, 5000))
 
 
 def factors(sonogram):
