@@ -39,11 +39,10 @@ def near_hole(
         rows, columns = _about(hole[i, 0].nonzero().flip(1).float(), around, image)
         part = model(image[i : i + 1, :, rows, columns], hole[i : i + 1, :, rows, columns], **given)
         several = part.value.shape[1:-3]  # fillings of one picture
-        whole = image[i : i + 1].expand(*several, -1, -1, -1).reshape(1, *several, *image.shape[1:]).clone()
+        whole = image[i].expand(1, *several, *image.shape[1:]).clone()
         whole[..., rows, columns] = part.value
         if isinstance(part, Filling):
-            sources = own_pixels(hole[i : i + 1])
-            sources = sources.expand(*several, -1, -1, -1).reshape(1, *several, *sources.shape[1:]).clone()
+            sources = own_pixels(hole[i : i + 1])[0].expand(1, *several, *hole.shape[1:]).clone()
             sources[..., rows, columns] = moved(part.sources, rows.start, columns.start, image.shape[-1])
             part = part._replace(sources=sources)
         found.append(part._replace(value=whole))
