@@ -1,6 +1,7 @@
 """Contours of objects that touch each other: a small network tells each from its neighbours."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -184,12 +185,13 @@ def _segment(
     contours, image = full_precision(many(points)), full_precision(image)
     windows = Windows.about(contours)
     known = _look(image, contours, windows, model)
-    way: list[Tensor] = []
     start = windows.inside(contours).flatten(0, 1)
-    options = {"elasticity": elasticity, "stop": stop or AT_REST, "history": None if history is None else way}
+    way: list[Tensor] = []
+    move = partial(evolve, elasticity=elasticity, history=None if history is None else way)
     if model.training:
-        options |= {"stop": stop or HURRIED, "adjoint": BACKWARD}
-    found = evolve(start, _field(_tempered(known) if model.training else known), **options)
+        found = move(start, _field(_tempered(known)), stop=stop or HURRIED, adjoint=BACKWARD)
+    else:
+        found = move(start, _field(known), stop=stop or AT_REST)
 
     low, high = _corners(contours.new_zeros(image.shape[-2:]))
 

@@ -1,5 +1,6 @@
 """Filling a hole so that every patch in it looks like a known one: coarse first, then finer and finer."""
 
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -156,8 +157,8 @@ def _fill_level(level: Level, smooth: Tensor, size: int, seed: int, varied: bool
     patches = list_patches(level.hole, level.usable, size)
     has_sources = torch.tensor([n > 0 for n in patches.n_sources], device=smooth.device)
     hole = level.hole & has_sources.reshape(-1, 1, 1, 1)
-    options = {"size": size, "seed": seed, "stop": None, "in_order": True, "varied": varied}
-    origin = fill_greedily(level.image, hole, level.usable, **options).value
+    fill = partial(fill_greedily, size=size, seed=seed, stop=None, in_order=True, varied=varied)
+    origin = fill(level.image, hole, level.usable).value
     return torch.where(hole, copy_pixels(level.image, origin), smooth)
 
 

@@ -27,13 +27,13 @@ def error(
     probabilities too, and their cross entropy, over four times the object's area, shows the way; alone, where it gives
     no contours.
     """
-    found, known = (output, None) if isinstance(output, Solution) else output
-    mask = truth.to((found.value if known is None else known).dtype)
-    lost = mask.new_zeros(mask.shape[:2]) if found is None else _missed(found, mask)
-    if known is not None:
-        entropy = F.binary_cross_entropy(known.clamp(0, 1), mask, reduction="none").sum((2, 3))
-        lost = lost + entropy / (4 * mask.sum((2, 3))).clamp(min=1)
-    return lost.mean(1)
+    if isinstance(output, Solution):
+        return _missed(output, truth.to(output.value.dtype)).mean(1)
+    found, known = output
+    mask = truth.to(known.dtype)
+    entropy = F.binary_cross_entropy(known.clamp(0, 1), mask, reduction="none").sum((2, 3))
+    lost = entropy / (4 * mask.sum((2, 3))).clamp(min=1)
+    return (lost if found is None else lost + _missed(found, mask)).mean(1)
 
 
 def _missed(found: Solution, mask: Float[Tensor, "b m h w"]) -> Float[Tensor, "b m"]:

@@ -71,8 +71,8 @@ def test_history_is_in_pixels_of_the_picture():
     scene, way = cells(), []
     found = segment_crowd(scene.image, scene.points, history=way)
     torch.testing.assert_close(way[0], scene.points, atol=1e-4, rtol=0)
-    assert way[-1].shape == found.value.shape
-    assert (way[-1] - found.value).abs().median() < 0.3  # those at rest may move on in it
+    last, end = (fill(points, (128, 128)) for points in (way[-1], found.value))
+    assert each_iou(last, end).mean() > 0.95  # points slide, and those at rest may move on in it
 
 
 # symmetry
