@@ -18,7 +18,7 @@ from skimage import data
 from skimage.segmentation import active_contour, chan_vese, morphological_chan_vese
 
 from tavtorch import Stop, circle, evolve, fill, gaussian_force, gvf_force, kass_force, segment
-from tavtorch.image.contours import chan_vese_force, edge_map, ggvf_force, track, vfc_force
+from tavtorch.image.contours import chan_vese_force, edge_map, ggvf_force, segment_crowd, track, vfc_force
 from tavtorch.image.contours.polygons import equidistant
 from tavtorch.lab.data.synthetic.shapes import apples, bays, crowds, runners, stars
 from tavtorch.lab.kinds.contours import hausdorff, iou
@@ -196,6 +196,30 @@ def crowded():
     found = segment(scene.image, scene.points, force=partial(gvf_force, smoothness=0.2, edges=edges), repel=0.5)
     score, collapsed = cells_iou(found.value, scene.truth), found.gap.isinf().sum()
     print(f"  {'GVF   0.2, edges binary, repel 0.5':38} {score.mean():.3f} {score.min():.2f} {collapsed:4}")
+    learned(scene)
+
+
+def learned(scene=None):
+    """The network of the package, on the same cells, and further from them: it was trained on other ones."""
+    scene = scene or crowds(4, 256, generator=dice())
+    rows = {"learned edges": scene, "learned edges, the negatives": scene._replace(image=1 - scene.image)}
+    for start, noise in ((1.0, 0.02), (1.4, 0.02), (1.2, 0.1)):
+        name = f"learned edges, {start} radii, noise {noise}"
+        rows[name] = crowds(4, 256, start=start, noise=noise, generator=dice())
+    rows["learned edges, twice the size"] = twice(scene)
+    for name, one in rows.items():
+        begin = time.process_time()
+        found = segment_crowd(one.image, one.points)
+        spent = time.process_time() - begin
+        score, collapsed = cells_iou(found.value, one.truth), found.gap.isinf().sum()
+        print(f"  {name:38} {score.mean():.3f} {score.min():.2f} {collapsed:4} {spent:6.1f} s")
+
+
+def twice(scene):
+    """The same cells in pictures of twice the size."""
+    large = [F.interpolate(part.float(), scale_factor=2.0, mode="bilinear") for part in (scene.image, scene.truth)]
+    size = scene.image.shape[-1]
+    return scene._replace(image=large[0], truth=large[1] > 0.5, points=(2 * scene.points + 0.5).clamp(0, 2 * size - 1))
 
 
 def apples_by_regions():

@@ -61,6 +61,7 @@ from tavtorch.image.splitting import (
 
 # Contours: forces from the edges and from regions, and polygons that follow them.
 from tavtorch.image.contours import (
+    CrowdModel as CrowdModel,
     chan_vese_force as chan_vese_force,
     circle as circle,
     evolve as evolve,
@@ -69,6 +70,7 @@ from tavtorch.image.contours import (
     gvf_force as gvf_force,
     kass_force as kass_force,
     segment as segment,
+    segment_crowd as segment_crowd,
     track as track,
 )
 

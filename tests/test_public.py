@@ -30,6 +30,7 @@ PUBLIC = {  # how the design promises that each is called: a signature that take
         "inpaint_tv(image, hole, 0.0, stop=stop)",
         "hole_from_color(image, color, tolerance)",
         "inpaint_patches(image, hole, method='multiscale', size=7, search='near', generator=None, stop=stop)",
+        "inpaint_patches(image, hole, n=4)",
     ],
     "contours": [
         "kass_force(image)",
@@ -40,6 +41,8 @@ PUBLIC = {  # how the design promises that each is called: a signature that take
         "evolve(points, field, elasticity=0.1, rigidity=0.1, balloon=0.0, step=1.0, stop=stop)",
         "segment(image, points, force=force)",
         "segment(image, points, force=None, region=region, repel=0.5, anchors=anchors)",
+        "segment_crowd(image, points, model=None, elasticity=0.05, stop=stop)",
+        "CrowdModel()",
         "chan_vese_force(image, points)",
         "track(frames, points, force=force)",
     ],

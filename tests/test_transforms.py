@@ -114,6 +114,15 @@ def segmented(image):
     return tavtorch.segment(image, contour(len(image)), force=force, stop=Stop(1e-9, 5000))
 
 
+@functools.cache
+def crowd_network():
+    return tavtorch.CrowdModel.pretrained().double().requires_grad_(False)
+
+
+def crowded(image):
+    return tavtorch.segment_crowd(image, contour(len(image)), model=crowd_network(), stop=Stop(1e-9, 5000))
+
+
 def factors(sonogram):
     found = tavtorch.nmf(sonogram, 2, stop=Stop(1e-10, 20000), generator=torch.Generator().manual_seed(0))
     return found.templates @ found.activations
@@ -174,6 +183,7 @@ CASES = {  # of one tensor each, beside the weights that the tests of each op lo
     "vfc_force": (partial(contours.vfc_force, radius=3), picture),
     "evolve": (lambda field: contours.area(evolved(field).value), filtered_disk),
     "segment": (lambda image: contours.area(segmented(image).value), disk),
+    "segment_crowd": (lambda image: contours.area(crowded(image).value), disk),
     "chan_vese_force": (lambda image: contours.chan_vese_force(image, same(uneven) / 5), lambda: picture(h=12, w=12)),
     "spectrum": (lambda wave: torch.view_as_real(tavtorch.spectrum(wave)), wave),
     "waveform": (lambda wave: tavtorch.waveform(tavtorch.spectrum(wave).square(), wave.shape[-1]), wave),
@@ -190,19 +200,21 @@ NO_DERIVATIVE = {  # what gives no tensor that depends smoothly on one, or is ma
     "gabor", "median", "peaks", "pairs", "unpack", "evidence", "fingerprint", "fingerprint_stream", "recognise",
     "recognise_stream", "setlist", "gathered", "distinct_frames", "nmf_split", "separate", "separate_blocks",
     "separate_components", "separate_nmf", "gaussian_kernel", "disk_kernel", "motion_kernel", "assign", "iterate",
-    "implicit", "conjugate_gradient", "seeds", "track",
+    "implicit", "conjugate_gradient", "seeds", "track", "crosses_itself",
 }  # fmt: skip
 ROOMS = [tavtorch, restoration, patches, splitting, contours, separation, recognition]
 
 TOLERANCE = {
     "segment": 0.3,  # the gradient of the last 20 rounds, see `evolve`
+    "segment_crowd": 0.3,
     "separate_voice": 1e-3,  # medians change within the step of the differences
     "nmf": 2e-3,
 }
 RANDOM = {"inpaint_patches", "nmf"}  # draws numbers: vmap refuses it
 FIRST_ONLY = {
     "rof", "rof, weight", "rof, huber", "inpaint_tv", "inpaint_tv, exact", "split_rof", "split_hilbert", "split_l1",
-    "split_meyer", "ridge", "ridge, sigma", "restore", "gvf_force", "ggvf_force", "evolve", "segment", "nmf",
+    "split_meyer", "ridge", "ridge, sigma", "restore", "gvf_force", "ggvf_force", "evolve", "segment",
+    "segment_crowd", "nmf",
 }  # fmt: skip
 ONLY_ALONE = {"UNet", *RANDOM}  # vmap is an error of PyTorch's own
 

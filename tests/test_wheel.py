@@ -45,6 +45,7 @@ def test_it_carries_what_it_needs_and_no_more(unpacked):
         "configs/train.yaml",
         "configs/task/separate.yaml",
         "audio/separation/unet.safetensors",
+        "image/contours/crowd.safetensors",
     ):
         assert f"tavtorch/{needed}" in files
     assert {name.split("/")[0] for name in files} <= {

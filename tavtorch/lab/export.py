@@ -16,11 +16,12 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from tavtorch import RidgeModel, UNet
+from tavtorch import CrowdModel, RidgeModel, UNet
 from tavtorch.lab import checkpoints
 from tavtorch.lab.onnx_file import write_onnx
 
-NETWORKS: dict[str, type[UNet] | type[RidgeModel]] = {"tavtorch.UNet": UNet, "tavtorch.RidgeModel": RidgeModel}
+Network = UNet | RidgeModel | CrowdModel
+NETWORKS: dict[str, type[Network]] = {f"tavtorch.{kind.__name__}": kind for kind in (UNet, RidgeModel, CrowdModel)}
 """A checkpoint names one; no other name is looked up, for that would run what it names."""
 
 
@@ -42,7 +43,7 @@ def main(typed: Sequence[str] | None = None) -> None:
     print(f"{asked.file}: {type(model).__name__} of {count / 1e6:.2f} million weights, {size / 1e6:.2f} MB")
 
 
-def write(path: Path, model: UNet | RidgeModel, seconds: float) -> None:
+def write(path: Path, model: Network, seconds: float) -> None:
     """Write a network in the format that the suffix names."""
     if path.suffix == ".safetensors":
         model.save(path)
@@ -53,7 +54,7 @@ def write(path: Path, model: UNet | RidgeModel, seconds: float) -> None:
         raise ValueError(f"file: expected {expected}, got {path}.")
 
 
-def network(path: Path | None) -> UNet | RidgeModel:
+def network(path: Path | None) -> Network:
     """The network of a checkpoint or of a file of weights, or that of the package, in evaluation mode."""
     if path is None:
         return UNet.pretrained()

@@ -7,17 +7,30 @@ import numpy as np
 import pytest
 import torch
 
-from tavtorch import Library, Solution, Stop, circle, fill, kass_force, recognise, rof, segment, separate_components
+from tavtorch import (
+    Library,
+    Solution,
+    Stop,
+    circle,
+    fill,
+    inpaint_patches,
+    kass_force,
+    recognise,
+    rof,
+    segment,
+    separate_components,
+)
 from tavtorch.audio.recognition import fingerprint_stream
 from tavtorch.image.splitting.split import Split
 from tavtorch.lab.data.atomic import whole
 from tavtorch.lab.data.batches import loader
 from tavtorch.lab.data.files import About, Picture, read_audio, read_picture, write_audio, write_picture
 from tavtorch.lab.data.folder import Files, Folder
-from tavtorch.lab.data.media import PICTURE, RECORDING, long_recordings, with_circle
+from tavtorch.lab.data.media import PICTURE, RECORDING, long_recordings, with_circle, with_hole
 from tavtorch.lab.data.music import SONG
 from tavtorch.lab.data.results import Results
 from tavtorch.lab.kinds.contours import write_contours
+from tavtorch.lab.kinds.copies import write_filled
 from tavtorch.lab.kinds.forces import write_field
 from tavtorch.lab.kinds.music import write_answers, write_song
 from tavtorch.lab.kinds.notes import write_components
@@ -223,6 +236,46 @@ def test_pictures_keep_their_format_depth_and_transparency(pictures, tmp_path, b
         ) * 0.05
         assert (after.alpha is None) == (before.alpha is None)
         assert before.alpha is None or torch.equal(after.alpha, before.alpha)
+
+
+HOLES = {
+    "a corner": lambda y, x: (y < 9) & (x < 12),
+    "whole rows": lambda y, x: (y > 11) & (y < 19),
+    "few known pixels": lambda y, x: ~((y > 10) & (y < 22) & (x > 12) & (x < 24)),
+}
+
+
+@pytest.mark.parametrize("place", HOLES)
+@pytest.mark.parametrize("levels", [255, 65535])
+def test_holes_in_files_are_filled_in_their_depth(tmp_path, levels, place):
+    """Transparent pixels of any place are filled and become opaque; the others are those of the file, to the bit."""
+    y, x = torch.meshgrid(torch.arange(30), torch.arange(36), indexing="ij")
+    missing = HOLES[place](y, x)[None]
+    known = torch.stack([0.5 + 0.4 * torch.sin(y / (3 + k)) * torch.cos(x / 4) for k in range(3)])
+    write_picture(tmp_path / "in/a.png", Picture(known, (~missing).float(), levels))
+    write_picture(tmp_path / "in/b.tif", Picture(known, (~missing).float(), levels))
+    done = predict(tmp_path / "in", tmp_path / "out", write_filled, inpaint_patches, with_hole())
+    assert done == (2, {})
+    for name in ("a.png", "b.tif"):
+        before, after = read_picture(tmp_path / "in" / name), read_picture(tmp_path / "out" / name)
+        assert after.levels == levels and after.alpha is None
+        assert torch.equal(torch.where(missing, 0, after.image), torch.where(missing, 0, before.image))
+        used = {tuple(color) for color in before.image[:, ~missing[0]].T.tolist()}
+        assert {tuple(color) for color in after.image[:, missing[0]].T.tolist()} <= used
+
+
+def test_several_fillings_of_a_file_are_a_folder(tmp_path):
+    alpha = torch.ones(1, 40, 44)
+    alpha[:, 12:24, 15:28] = 0
+    write_picture(tmp_path / "in/a.png", Picture(torch.rand(3, 40, 44), alpha, 65535))
+    op = partial(inpaint_patches, n=3)
+    save = partial(write_filled, sources=True)
+    assert predict(tmp_path / "in", tmp_path / "out", save, op, with_hole()) == (1, {})
+    names = {path.relative_to(tmp_path / "out/a").as_posix() for path in (tmp_path / "out/a").iterdir()}
+    assert names == {f"{k}{kind}" for k in (1, 2, 3) for kind in (".png", ".sources.npz")}
+    fillings = [read_picture(path).image for path in sorted((tmp_path / "out/a").glob("*.png"))]
+    assert len(fillings) == 3 and not torch.equal(fillings[0], fillings[1])
+    assert predict(tmp_path / "in", tmp_path / "out", save, op, with_hole()) == (0, {})  # done
 
 
 def test_pictures_in_another_format(pictures, tmp_path):

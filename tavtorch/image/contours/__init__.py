@@ -2,9 +2,12 @@
 
 `edges` computes edge maps, `forces` fields from them, `polygons` closed contours and their masks; `snakes` has the
 public `evolve` and `segment`, `motion` one step of them; `region` moves contours by colours, `terms` lets them push
-each other and be held by hand, `tracking` follows objects through films, `seeds` proposes where to start.
+each other and be held by hand, `crowd` tells touching objects apart by a network, `tracking` follows objects through
+films, `seeds` proposes where to start.
 """
 
+from tavtorch.image.contours.crowd import CrowdModel as CrowdModel
+from tavtorch.image.contours.crowd import segment_crowd as segment_crowd
 from tavtorch.image.contours.edges import edge_map as edge_map
 from tavtorch.image.contours.forces import gaussian_force as gaussian_force
 from tavtorch.image.contours.forces import ggvf_force as ggvf_force
@@ -13,6 +16,7 @@ from tavtorch.image.contours.forces import kass_force as kass_force
 from tavtorch.image.contours.forces import vfc_force as vfc_force
 from tavtorch.image.contours.polygons import area as area
 from tavtorch.image.contours.polygons import circle as circle
+from tavtorch.image.contours.polygons import crosses_itself as crosses_itself
 from tavtorch.image.contours.polygons import distance as distance
 from tavtorch.image.contours.polygons import equidistant as equidistant
 from tavtorch.image.contours.polygons import fill as fill

@@ -10,6 +10,9 @@ from torch import Tensor
 
 from tavtorch.derivative import holds
 
+PAIRS = 2**22
+"""Pairs of edges that are looked at together."""
+
 
 def circle(
     center: Shaped[Tensor, "*b 2"] | Sequence[float],
@@ -115,6 +118,26 @@ def distance(queries: Float[Tensor, "*b q 2"], points: Float[Tensor, "*b n 2"]) 
     return (offset - along[..., None] * edge).norm(dim=-1).amin(-1)
 
 
+def crosses_itself(points: Float[Tensor, "*b n 2"]) -> Bool[Tensor, "*b"]:
+    """Whether two edges of a closed contour cross each other, with the ends of each on both sides of the other.
+
+    >>> crosses_itself(torch.tensor([[[0.0, 0.0], [2.0, 2.0], [2.0, 0.0], [0.0, 2.0]]]))
+    tensor([True])
+    """
+    n = points.shape[-2]
+    return torch.cat([_crosses_itself(part) for part in points.flatten(0, -3).split(1 + PAIRS // n**2)]).reshape(
+        points.shape[:-2]
+    )
+
+
+def _crosses_itself(points: Tensor) -> Tensor:
+    edge = (points.roll(-1, -2) - points)[:, :, None]
+    offset = points[:, None] - points[:, :, None]  # from the start of edge i to point j
+    side = edge[..., 0] * offset[..., 1] - edge[..., 1] * offset[..., 0]
+    parted = side * side.roll(-1, -1) < 0  # point j and the next one, by edge i
+    return (parted & parted.mT).flatten(1).any(1)
+
+
 def equidistant(points: Float[Tensor, "*b n 2"], n: int | None = None, *, closed: bool = True) -> Tensor:
     """The same polygon by `n` points at equal distances along it, from the same first point.
 
@@ -159,3 +182,10 @@ def check_points(points: Tensor) -> None:
         raise ValueError(f"points: expected floating point, got {points.dtype}; call points.float().")
     if not holds(points.isfinite()):
         raise ValueError("points: some are NaN or infinite; leave such contours out.")
+
+
+def check_inside(points: Tensor, size: tuple[int, int]) -> None:
+    """Raise unless `points` are inside an image `(h, w)`, up to half a pixel beyond its outer pixel centres."""
+    h, w = size
+    if not holds((points > -0.5) & (points < points.new_tensor([w, h]) - 0.5)):
+        raise ValueError(f"points: some are outside the image of {w} x {h} pixels; clamp them or start smaller.")

@@ -74,7 +74,7 @@ def chan_vese_force(
     u = u - u.mean((2, 3), keepdim=True)  # only differences of colours count; then the picture adds up to 0
 
     # The means, of each contour's inside and of what is outside of all.
-    integral, area = _enclosed(u, contours)
+    integral, area = enclosed(u, contours)
     pixels = u[0, 0].numel()
     mean_in = integral / area.clamp(min=1)
     covered = area.sum(1, keepdim=True)
@@ -94,7 +94,7 @@ def chan_vese_force(
     return (outwards * (ratio / (1 + ratio.square()).sqrt())[..., None]).reshape(points.shape).to(points.dtype)
 
 
-def _enclosed(u: Tensor, contours: Tensor) -> tuple[Tensor, Tensor]:
+def enclosed(u: Tensor, contours: Tensor) -> tuple[Tensor, Tensor]:
     """Integrals of an image over the insides, `(b, m, c)`, and their areas, `(b, m, 1)`, by the theorem of Green,
 
         ∫∫ u dx dy = ∮ U dy,        U(x, y) = ∫_-½^x u(t, y) dt,

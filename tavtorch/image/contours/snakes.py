@@ -13,7 +13,7 @@ from tavtorch.derivative import holds, without_derivatives
 from tavtorch.image.check import check_device, check_image, full_precision
 from tavtorch.image.contours.forces import gvf_force
 from tavtorch.image.contours.motion import Term, Weight, normals, semi_implicit_step, unit_directions
-from tavtorch.image.contours.polygons import area, check_points, equidistant, many
+from tavtorch.image.contours.polygons import area, check_inside, check_points, crosses_itself, equidistant, many
 from tavtorch.image.contours.terms import held, repulsion
 from tavtorch.precision import exact
 from tavtorch.solve import Solution, State, Stop, implicit, iterate
@@ -58,8 +58,9 @@ def evolve(
 
     A contour whose area falls below one pixel has collapsed: it keeps its last shape above, with `converged` False and
     `gap` infinite. The same holds for a contour in a field that is zero everywhere, as that of a constant image: it
-    only shrinks by its own energy. A contour that crosses itself is moved like any other; it counts as collapsed if
-    the signed areas of its loops cancel.
+    only shrinks by its own energy. A contour may run clockwise or not, and keeps to the frame of the image where it is
+    pushed out. One that crosses itself is moved like any other; if it does so at the end, `converged` is False, and it
+    counts as collapsed if the signed areas of its loops cancel.
 
     Args:
         points: `(b, n, 2)`, or `(b, m, n, 2)` for many contours an image, which share its field without copies.
@@ -127,12 +128,13 @@ def evolve(
     # A zero field has no edge to find, unless other forces do.
     still = torch.zeros_like(collapsed) if terms else ~field.flatten(1).any(1).repeat_interleave(contours.shape[1])
     failed = collapsed | still
+    tangled = crosses_itself(x.detach()) if closed else torch.zeros_like(failed)
     shape = points.shape[:-2]
     return Solution(
         x.reshape(points.shape).to(points.dtype),
         found.iterations.reshape(shape),
         torch.where(failed, torch.inf, found.gap).reshape(shape),
-        (found.converged & ~failed).reshape(shape),
+        (found.converged & ~failed & ~tangled).reshape(shape),
     )
 
 
@@ -278,9 +280,4 @@ def _check(points: Tensor, field: Tensor, step: float, ends: str, resample: int)
         )
     if not holds(field.isfinite()):
         raise ValueError("field: some values are NaN or infinite; fill the image that it was made from first.")
-
-    # The points: inside the image, up to half a pixel beyond its outer pixel centres.
-    size = points.new_tensor([field.shape[-1], field.shape[-2]])
-    if not holds((points > -0.5) & (points < size - 0.5)):
-        w, h = size.long().tolist()
-        raise ValueError(f"points: some are outside the image of {w} x {h} pixels; clamp them or start smaller.")
+    check_inside(points, (field.shape[-2], field.shape[-1]))

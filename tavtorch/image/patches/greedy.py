@@ -19,7 +19,15 @@ LEAST_DATA = 1e-6
 
 
 def fill_greedily(
-    image: Tensor, hole: Tensor, usable: Tensor, *, size: int, seed: int, stop: Stop | None, in_order: bool
+    image: Tensor,
+    hole: Tensor,
+    usable: Tensor,
+    *,
+    size: int,
+    seed: int,
+    stop: Stop | None,
+    in_order: bool,
+    varied: bool = False,
 ) -> Solution:
     """Copy patches onto the front of a hole until nothing is missing.
 
@@ -32,6 +40,7 @@ def fill_greedily(
     Args:
         image: `(b, c, h, w)`, 0 in the hole.
         in_order: priority is confidence times data term; otherwise it is random.
+        varied: chance counts as much as the order: another seed gives another filling.
 
     Returns:
         A `Solution` with the pixel that each pixel is a copy of, a flat index in its item, `(b, h w)`; `gap` is the
@@ -43,6 +52,7 @@ def fill_greedily(
     is_source = patches.is_source.reshape(b, 1, h, w)[..., r : h - r, r : w - r]
     generator = Generator(image.device).manual_seed(seed)
     colours_and_square = torch.cat((image, image.square().sum(1, keepdim=True)), dim=1)
+    share = 1.0 if varied else 1e-3  # of the chance; a little decides between equals
     hole_size = hole.flatten(1).sum(1).clamp(min=1)
 
     def step(k: int, origin: Tensor, missing: Tensor, confidence: Tensor) -> State:
@@ -50,7 +60,8 @@ def fill_greedily(
         u = copy_pixels(image, origin)
         chance = torch.rand(1, 1, h, w, generator=generator, device=image.device, dtype=image.dtype)
         around = box_mean(confidence, size)
-        priority = around * _data_term(u, missing, size) * (1 + 1e-3 * chance) if in_order else chance.expand_as(around)
+        chance = 1 + share * chance if in_order else chance
+        priority = chance * (around * _data_term(u, missing, size) if in_order else torch.ones_like(around))
         chosen, valid = _foremost(priority, missing, size)
 
         # Find sources for their patches; at the border of the picture a patch is moved inside.

@@ -38,6 +38,7 @@ def inpaint_patches(
     exclude: Shaped[Tensor, "..."] | None = None,
     dilate: int = 0,
     search: int | str = "near",
+    n: int | None = None,
     generator: Generator | None = None,
     stop: Stop | None = None,
 ) -> Filling:
@@ -68,6 +69,8 @@ def inpaint_patches(
             side of a square of the hole's area, at least 256; `"all"`: the whole picture. Holes far from each other are
             filled each for itself, so that time and memory follow the holes and not the photograph; where there is no
             source within reach, all of the picture is searched.
+        n: fillings of each image to choose from; None is one. The first is as without `n`; the others start elsewhere,
+            and differ as far as the picture leaves a choice: a smooth or an exact filling has none.
         generator: of the random order and candidates; an image gets the same ones in any batch.
         stop: greedy methods: `gap` is the share of the hole still missing, where the value is 0; by default the whole
             hole is filled. Multiscale: a step is one search and one vote, `gap` the root mean square of the last
@@ -78,7 +81,7 @@ def inpaint_patches(
     Returns:
         A `Filling`: the fields of a `Solution`, with the filled image, and `sources`, the pixel that each was copied
         from; `apply(sources, image)` gives the filled image again. Known pixels outside the grown hole are those of
-        `image` to the bit.
+        `image` to the bit. With `n` each field has one more axis, its second: the value is `(b, n, c, h, w)`.
 
     Source: Criminisi, Pérez & Toyama, IEEE TIP 13(9), 2004, doi:10.1109/TIP.2004.833105; Wexler, Shechtman & Irani,
     IEEE TPAMI 29(3), 2007, doi:10.1109/TPAMI.2007.60; Newson, Almansa, Gousseau & Pérez, IPOL 7, 2017,
@@ -96,7 +99,7 @@ def inpaint_patches(
         raise ValueError(f"dilate: expected a whole number of pixels >= 0, got {dilate}.")
     if exclude is None:
         exclude = torch.zeros_like(hole)
-    _check_options(size, exclude, search, hole)
+    _check_options(size, exclude, search, n, hole)
 
     # The hole that is filled, and the rest with 0 in it.
     hole = dilated(hole, dilate)
@@ -111,10 +114,16 @@ def inpaint_patches(
         size=size,
         exclude=exclude,
         search=search,
-        generator=generator,
         stop=stop,
     )
-    return _fill_by_width(known, hole, fill_by_copies) if method == "auto" else fill_by_copies(hole)
+    seeds = torch.randint(
+        2**62, (n or 1,), generator=generator, device=generator.device if generator else None
+    ).tolist()
+    fillings = []
+    for k, seed in enumerate(seeds):
+        one = partial(fill_by_copies, seed=seed, varied=k > 0)
+        fillings.append(_fill_by_width(known, hole, one) if method == "auto" else one(hole))
+    return fillings[0] if n is None else Filling(*(torch.stack(part, 1) for part in zip(*fillings, strict=True)))
 
 
 def _fill_by_copies(
@@ -125,14 +134,14 @@ def _fill_by_copies(
     size: int,
     exclude: Tensor,
     search: int | str,
-    generator: Generator | None,
     stop: Stop | None,
+    seed: int,
+    varied: bool,
 ) -> Filling:
     """`known`, which is 0 in the hole, with copies there, region by region."""
     usable = ~(hole | exclude)
     _check_sources(hole, usable, size)
     sources = own_pixels(hole)
-    seed = int(torch.randint(2**62, (), generator=generator, device=generator.device if generator else None))
     image = full_precision(known.detach())
     iterations, gap = sources.new_zeros(len(image)), image.new_zeros(len(image))
     converged = torch.ones_like(gap, dtype=torch.bool)
@@ -142,7 +151,7 @@ def _fill_by_copies(
         mean = part.sum((2, 3), keepdim=True) / (~part_hole).sum((2, 3), keepdim=True)
         centred = torch.where(part_hole, 0, part - mean)
         with torch.autocast(image.device.type, enabled=False):  # distances in half precision would choose other copies
-            found = fill(centred, part_hole, part_usable, size=size, seed=seed, stop=stop)
+            found = fill(centred, part_hole, part_usable, size=size, seed=seed, stop=stop, varied=varied)
 
         # Their sources, as pixels of the whole picture.
         height, width = regions[0].shape
@@ -169,8 +178,10 @@ def _fill_by_width(known: Tensor, hole: Tensor, fill_by_copies: Callable[[Tensor
     return Filling(*choose(is_thin, filled, fill_by_copies(hole & ~thin)))
 
 
-def _check_options(size: int, exclude: Tensor, search: int | str, hole: Tensor) -> None:
-    """Raise unless `size` is that of a patch, `exclude` a mask like `hole`, and `search` a reach."""
+def _check_options(size: int, exclude: Tensor, search: int | str, n: int | None, hole: Tensor) -> None:
+    """Raise unless `size` is that of a patch, `exclude` a mask like `hole`, `search` a reach, and `n` a number."""
+    if n is not None and (not isinstance(n, int) or isinstance(n, bool) or n < 1):
+        raise ValueError(f"n: expected a whole number of fillings >= 1, got {n!r}.")
     if search not in ("near", "all") and (not isinstance(search, int) or isinstance(search, bool) or search < 1):
         raise ValueError(f"search: expected 'near', 'all' or a whole number of pixels >= 1, got {search!r}.")
     if size < 3 or size % 2 == 0:

@@ -1,9 +1,10 @@
 """Filling a hole so that every patch in it looks like a known one: coarse first, then finer and finer."""
 
+from functools import partial
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from tavtorch.image.patches.duplicate import find_duplicate
 from tavtorch.image.patches.greedy import fill_greedily
@@ -26,7 +27,15 @@ FINEST = 2
 
 
 def fill_multiscale(
-    image: Tensor, hole: Tensor, usable: Tensor, *, size: int, seed: int, stop: Stop | None, turned: bool
+    image: Tensor,
+    hole: Tensor,
+    usable: Tensor,
+    *,
+    size: int,
+    seed: int,
+    stop: Stop | None,
+    turned: bool,
+    varied: bool = False,
 ) -> Solution:
     """Minimise, over the missing part of `u` and over the nearest-neighbour field `φ` in turn, coarse to fine,
 
@@ -41,7 +50,8 @@ def fill_multiscale(
     A patch consists of colours and of two texture features, mean absolute differences around each pixel.
 
     There are two starts: an interpolated one at the coarsest level, and a greedy one at a middle level, where the one
-    of lower `E` is kept. A hole that `find_duplicate` recognises is filled at once.
+    of lower `E` is kept; if `varied`, noise of the known pixels' contrast is added to the first, and the order of the
+    second is left to chance. A hole that `find_duplicate` recognises is filled at once.
 
     Mirrored and turned patches are sources too if `turned`, or where they bring `E` at the low level below
     `ORIENTED_GAIN` times its value without them, in pictures of up to `ORIENTABLE` pixels. Otherwise an arc would be
@@ -61,7 +71,7 @@ def fill_multiscale(
     origin = torch.where(hole.flatten(1), origin, torch.arange(hole[0].numel(), device=hole.device))
 
     levels = pyramid(image, hole & ~is_duplicate, usable)
-    estimate = _minimise(Descent(levels, size, seed, stop), turned)
+    estimate = _minimise(Descent(levels, size, seed, stop, varied), turned)
     origin = torch.where(is_duplicate.flatten(1), origin, estimate.origin)
     return Solution(origin, estimate.iterations, estimate.gap, estimate.gap <= stop.tol)
 
@@ -74,6 +84,7 @@ class Descent(NamedTuple):
     size: int
     seed: int
     stop: Stop
+    varied: bool
 
     def __call__(self, estimate: Estimate, above: int, to: int, oriented: Tensor | None = None) -> Estimate:
         """Settle the levels below `above` down to `to`; of the items `oriented`, if given, in all orientations."""
@@ -91,6 +102,8 @@ def _minimise(descend: Descent, turned: bool) -> Estimate:
     coarsest, middle, low = _stages(levels, size)
     smooth = interpolated(levels[middle:])
     start = smooth[coarsest - middle]
+    if descend.varied:
+        start = _shaken(start, levels[coarsest], descend.seed)
 
     # With sources in all orientations, down to the low level.
     items = torch.arange(len(start), device=start.device)
@@ -102,7 +115,7 @@ def _minimise(descend: Descent, turned: bool) -> Estimate:
 
     # With sources as they are: the better one of both starts, down to full resolution.
     at_low = descend(_begin(start), coarsest + 1, low)
-    greedy = _fill_level(levels[middle], smooth[0], size, descend.seed)
+    greedy = _fill_level(levels[middle], smooth[0], size, descend.seed, descend.varied)
     at_middle = [descend(at_low, low, middle), descend(_begin(greedy), middle + 1, middle)]
     estimate = descend(_lower(*at_middle), middle, 0)
     if not may_turn:
@@ -130,12 +143,22 @@ def _begin(u: Tensor) -> Estimate:
     return Estimate(u, nnf, nnf, torch.zeros_like(nnf, dtype=u.dtype), zero, zero.to(u.dtype))
 
 
-def _fill_level(level: Level, smooth: Tensor, size: int, seed: int) -> Tensor:
+def _shaken(start: Tensor, level: Level, seed: int) -> Tensor:
+    """A start with noise in the hole, as strong as the known pixels vary, the same for every item."""
+    known = (~level.hole).to(start.dtype)
+    variance = (level.image.square() * known).sum((2, 3), keepdim=True) / known.sum((2, 3), keepdim=True).clamp(min=1)
+    generator = Generator(start.device).manual_seed(seed)
+    noise = torch.randn(1, *start.shape[1:], generator=generator, device=start.device, dtype=start.dtype)
+    return torch.where(level.hole, start + variance.sqrt() * noise, start)
+
+
+def _fill_level(level: Level, smooth: Tensor, size: int, seed: int, varied: bool) -> Tensor:
     """A level filled greedily in the order of priority; `smooth` where there is nothing to copy."""
     patches = list_patches(level.hole, level.usable, size)
     has_sources = torch.tensor([n > 0 for n in patches.n_sources], device=smooth.device)
     hole = level.hole & has_sources.reshape(-1, 1, 1, 1)
-    origin = fill_greedily(level.image, hole, level.usable, size=size, seed=seed, stop=None, in_order=True).value
+    fill = partial(fill_greedily, size=size, seed=seed, stop=None, in_order=True, varied=varied)
+    origin = fill(level.image, hole, level.usable).value
     return torch.where(hole, copy_pixels(level.image, origin), smooth)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tavtorch.image.contours import seeds
 from tavtorch.image.contours.polygons import circle
 from tavtorch.image.patches.pixels import dilated
 from tavtorch.image.restoration.inpaint_tv import hole_from_color
@@ -133,6 +134,47 @@ def with_circle(*, radius: float = 0.45, n: int = 200, start: str | None = None)
             in pixels for each point, contour after contour.
     """
     return PICTURE._replace(read=partial(_read_with_circle, radius=radius, n=n, start=start))
+
+
+def with_blobs(
+    *,
+    least: float = 4.0,
+    most: float = 64.0,
+    threshold: float = 0.3,
+    dark: bool | None = None,
+    grow: float = 1.2,
+    n: int = 64,
+) -> Media:
+    """Pictures with a circle about each blob that `seeds` finds in them, for contours to start from.
+
+    Each picture is an item by itself, since it has its own number of blobs; one without any is an error.
+
+    Args:
+        least, most, threshold, dark, n: as of `seeds`.
+        grow: radius of a circle over that of its blob.
+    """
+    if not 0 < grow < float("inf"):
+        raise ValueError(f"media.grow: expected a number > 0, got {grow}; 1.2 is usual.")
+    find = partial(seeds, least=least, most=most, threshold=threshold, dark=dark, n=n)
+    return PICTURE._replace(read=partial(_read_with_blobs, find=find, grow=grow), batch_key=Path)
+
+
+def _read_with_blobs(path: Path, *, find: Callable[[Tensor], list[Tensor]], grow: float) -> dict[str, Any]:
+    item = read_image(path)
+    image = item["inputs"]["image"]
+    try:
+        (circles,) = find(image)
+    except ValueError as error:
+        raise ValueError(f"media: {error}") from error
+    if not len(circles):
+        raise ValueError(
+            f"{path}: no blob is found in it; lower media.threshold, change media.least and media.most, "
+            "or use media=circle."
+        )
+    middle = circles.mean(1, keepdim=True)
+    high = torch.tensor([image.shape[-1] - 1, image.shape[-2] - 1])
+    item["inputs"]["points"] = (middle + grow * (circles - middle)).clamp(min=torch.zeros(2), max=high)[None]
+    return item
 
 
 def _read_with_circle(path: Path, *, radius: float, n: int, start: str | None) -> dict[str, Any]:

@@ -66,8 +66,13 @@ def iou(mask: Bool[Tensor, "b m h w"], truth: Bool[Tensor, "b m h w"]) -> Float[
     >>> iou(torch.tensor([[[[True, True, False]]]]), torch.tensor([[[[False, True, True]]]]))
     tensor([0.3333])
     """
+    return each_iou(mask, truth).mean(1)
+
+
+def each_iou(mask: Bool[Tensor, "b m h w"], truth: Bool[Tensor, "b m h w"]) -> Float[Tensor, "b m"]:
+    """As `iou`, of each object."""
     both, either = (mask & truth).sum((2, 3)), (mask | truth).sum((2, 3))
-    return torch.where(either > 0, both / either, 1).mean(1)
+    return torch.where(either > 0, both / either, 1)
 
 
 def hausdorff(points: Float[Tensor, "b n 2"], truth: Float[Tensor, "b k 2"]) -> Float[Tensor, "b"]:

@@ -19,17 +19,39 @@ from tavtorch.solve import Solution
 
 CAPTION = "where each pixel was copied from: colours are places in the picture"
 
+
+def fillings(output: Filling) -> list[Filling]:
+    """Each of the fillings that an output has of every picture."""
+    several = output.value.shape[1:-3]
+    return [Filling(*(part[:, k] for part in output)) for k in range(several[0])] if several else [output]
+
+
+# score
+
+
+def restoration(output: Filling, batch: Batch) -> dict[str, Tensor]:
+    """As `pictures.restoration`, of the first filling."""
+    return pictures.restoration(_solution(fillings(output)[0]), batch)
+
+
 # panels
 
 
 def restored(output: Filling, batch: Batch, **options: Any) -> list[Panel]:
-    """As `pictures.restored`, and the picture of the sources."""
-    return [*pictures.restored(_solution(output), batch, **options), Panel(CAPTION, picture(origins(output)))]
+    """As `pictures.restored`, the picture of the sources, and the other fillings, if there are any."""
+    first, *others = fillings(output)
+    return [*pictures.restored(_solution(first), batch, **options), *_copies(first, others)]
 
 
 def removed(output: Filling, batch: Batch, **options: Any) -> list[Panel]:
-    """As `pictures.removed`, and the picture of the sources."""
-    return [*pictures.removed(_solution(output), batch, **options), Panel(CAPTION, picture(origins(output)))]
+    """As `pictures.removed`, and what `restored` has more."""
+    first, *others = fillings(output)
+    return [*pictures.removed(_solution(first), batch, **options), *_copies(first, others)]
+
+
+def _copies(first: Filling, others: list[Filling]) -> list[Panel]:
+    more = [Panel(f"another filling, {k} of {len(others) + 1}", picture(u.value[0])) for k, u in enumerate(others, 2)]
+    return [Panel(CAPTION, picture(origins(first))), *more]
 
 
 def origins(filling: Filling) -> Float[Tensor, "3 h w"]:
@@ -58,7 +80,16 @@ def _solution(filling: Filling) -> Solution:
 def write_filled(
     path: Path, output: Filling, batch: Batch, *, suffix: str | None = None, sources: bool = False
 ) -> Path:
-    """As `write_image`, and, if `sources`, beside it where each pixel was copied from, `<path>.sources.npz`."""
+    """As `write_image`, and, if `sources`, beside it where each pixel was copied from, `<path>.sources.npz`.
+
+    Several fillings are `1`, `2`, … in the folder `path`.
+    """
+    several = fillings(output)
+    if len(several) > 1:
+        with whole(path) as folder:
+            for k, filling in enumerate(several, 1):
+                write_filled(folder / str(k), filling, batch, suffix=suffix, sources=sources)
+        return path
     if sources:
         write_sources(path.with_name(path.name + ".sources.npz"), output.sources)
     return write_image(path, _solution(output), batch, suffix=suffix)

@@ -38,10 +38,11 @@ def near_hole(
     for i in range(len(image)):
         rows, columns = _about(hole[i, 0].nonzero().flip(1).float(), around, image)
         part = model(image[i : i + 1, :, rows, columns], hole[i : i + 1, :, rows, columns], **given)
-        whole = image[i : i + 1].clone()
+        several = part.value.shape[1:-3]  # fillings of one picture
+        whole = image[i].expand(1, *several, *image.shape[1:]).clone()
         whole[..., rows, columns] = part.value
         if isinstance(part, Filling):
-            sources = own_pixels(hole[i : i + 1])
+            sources = own_pixels(hole[i : i + 1])[0].expand(1, *several, *hole.shape[1:]).clone()
             sources[..., rows, columns] = moved(part.sources, rows.start, columns.start, image.shape[-1])
             part = part._replace(sources=sources)
         found.append(part._replace(value=whole))

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from tavtorch.image.patches import Filling
@@ -25,9 +26,16 @@ def solutions_in(output: Any) -> Iterator[Solution | Filling]:
 
 
 def convergence_scores(output: Any, part: str) -> dict[str, Tensor]:
-    """`iterations`, `gap` and `converged` of each `Solution` in an output; none if the op does not iterate."""
-    fields = ("iterations", "gap", "converged")
-    return {f"{part}/{field}": getattr(solution, field) for solution in solutions_in(output) for field in fields}
+    """`iterations`, `gap` and `converged` of each `Solution` in an output; none if the op does not iterate.
+
+    Of several results of an item, as contours or fillings, the most iterations, the largest gap, and whether all did.
+    """
+    worst = {"iterations": torch.amax, "gap": torch.amax, "converged": torch.amin}
+    return {
+        f"{part}/{field}": of_all(getattr(solution, field).reshape(len(solution.gap), -1), 1)
+        for solution in solutions_in(output)
+        for field, of_all in worst.items()
+    }
 
 
 def iteration(output: Any, batch: Batch) -> dict[str, Tensor]:

@@ -6,7 +6,7 @@ import torch
 from skimage.draw import polygon2mask
 
 from tavtorch import circle, fill
-from tavtorch.image.contours import area, soft_fill
+from tavtorch.image.contours import area, crosses_itself, soft_fill
 from tavtorch.image.contours.polygons import distance, equidistant
 
 
@@ -72,6 +72,14 @@ def test_equidistant_points_are_so_on_a_line(closed):
         torch.testing.assert_close(spread.diff(dim=1).norm(dim=-1), torch.full((1, 11), 2.0))
     else:
         torch.testing.assert_close(spread[0, -1], points[0, -1])
+
+
+def test_what_crosses_itself_is_told():
+    simple, eight = blob(2), torch.tensor([[[0.0, 0.0], [2.0, 2.0], [2.0, 0.0], [0.0, 2.0]]])
+    assert not crosses_itself(simple).any() and not crosses_itself(simple.flip(-2)).any()
+    assert crosses_itself(eight).all() and crosses_itself(eight.expand(3, 2, 4, 2)).shape == (3, 2)
+    touching = torch.tensor([[[0.0, 0.0], [4.0, 0.0], [4.0, 4.0], [2.0, 0.0], [0.0, 4.0]]])
+    assert not crosses_itself(touching).any()  # a corner on an edge does not cross it
 
 
 # symmetry

@@ -9,7 +9,7 @@ from skimage.segmentation import morphological_chan_vese
 
 from tavtorch import Stop, circle, evolve, fill, gvf_force, segment
 from tavtorch.image.contours import area, chan_vese_force, edge_map, seeds, soft_fill, track
-from tavtorch.image.contours.region import _enclosed
+from tavtorch.image.contours.region import enclosed
 from tavtorch.image.contours.terms import repulsion
 from tavtorch.lab.data.synthetic.shapes import crowds
 from tavtorch.lab.kinds.contours import iou
@@ -38,10 +38,10 @@ def test_integrals_over_polygons_are_those_of_their_pixels():
     corners = torch.tensor([[[9.5, 7.5], [40.5, 7.5], [40.5, 33.5], [9.5, 33.5]]]).double().repeat(2, 1, 1)[:, None]
     sides = torch.stack([torch.lerp(corners, corners.roll(-1, -2), t / 104) for t in range(104)], 3).flatten(2, 3)
     for points in (sides, sides.flip(2)):
-        integral, size = _enclosed(image, points)
+        integral, size = enclosed(image, points)
         torch.testing.assert_close(size, torch.full_like(size, 31.0 * 26))
         torch.testing.assert_close(integral[:, 0], image[..., 8:34, 10:41].sum((2, 3)), rtol=1e-2, atol=0)
-    torch.testing.assert_close(_enclosed(torch.ones_like(image), sides)[0], size.expand(-1, -1, 3))
+    torch.testing.assert_close(enclosed(torch.ones_like(image), sides)[0], size.expand(-1, -1, 3))
 
 
 def test_the_force_is_one_way_on_the_inside_and_the_other_outside():

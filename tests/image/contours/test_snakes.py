@@ -9,7 +9,7 @@ from skimage.color import rgb2gray
 from skimage.filters import gaussian, sobel
 from skimage.segmentation import active_contour
 
-from tavtorch import Stop, circle, evolve, fill, gaussian_force, gvf_force, kass_force, segment
+from tavtorch import Stop, chan_vese_force, circle, evolve, fill, gaussian_force, gvf_force, kass_force, segment
 from tavtorch.image.contours import area, edge_map
 from tavtorch.image.contours.edges import blur
 from tavtorch.image.contours.polygons import distance
@@ -130,6 +130,10 @@ def test_a_contour_that_crosses_itself_is_moved_like_any_other():
     bowtie = torch.tensor([[[8.0, 8.0], [24.0, 24.0], [24.0, 8.0], [8.0, 24.0]]])
     found = evolve(bowtie, kass_force(torch.rand(1, 1, 33, 33)))
     assert torch.equal(found.value, bowtie) and not found.converged.any()  # the areas of its loops cancel: collapsed
+    loops = circle((16.0, 16.0), 12.0, 60).clone()
+    loops[:, :15] = 32 - loops[:, :15]  # a quarter is mirrored at the middle: it crosses itself, but has an area
+    tangled = evolve(loops, torch.zeros(1, 2, 33, 33), elasticity=0.0, resample=0, terms=[torch.zeros_like])
+    assert tangled.gap < 0.1 and not tangled.converged.any()
     bowtie[:, 1, 1] = 28.0
     assert evolve(bowtie, kass_force(torch.rand(1, 1, 33, 33)), stop=Stop(max_iter=20)).value.isfinite().all()
 
@@ -144,6 +148,23 @@ def test_open_contours(ends):
     assert found.value[0, 8:-8, 1].sub(13.5).abs().max() < 0.6
     kept = (found.value[0, [0, -1]] - start[0, [0, -1]]).norm(dim=-1).max()
     assert kept < 1e-5 if ends == "fixed" else kept > 5
+
+
+def test_an_object_that_the_frame_cuts_is_found_from_its_inside():
+    """By its region, up to the frame; the frame is no edge, so that a snake about it collapses, and is flagged."""
+    disk = fill(circle((8.0, 32.0), 20.0, 200), (65, 65))
+    found = segment(disk.float(), circle((13.0, 32.0), 9.0, 120), force=None, region=chan_vese_force)
+    assert overlap(found, disk) > 0.98 and found.converged.all() and found.value.min() == 0
+    assert segment(disk.float(), circle((8.0, 32.0), 26.0, 120).clamp(min=0)).gap.isinf().all()
+
+
+@pytest.mark.parametrize("balloon", [0.0, 0.2])
+def test_clockwise_and_anticlockwise_starts_enclose_the_same(balloon):
+    star = stars(1, 96, generator=dice())
+    field = gvf_force(star.image, 0.2).value
+    one, other = (evolve(start, field, balloon=balloon) for start in (star.points, star.points.flip(-2)))
+    assert (area(one.value) > 0).all() and (area(other.value) < 0).all()
+    assert iou(fill(one.value, (96, 96)), fill(other.value, (96, 96))) > 0.99 and other.converged.all()
 
 
 def test_history_keeps_the_start_and_every_look():

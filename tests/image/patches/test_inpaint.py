@@ -1,4 +1,5 @@
 import math
+from functools import partial
 
 import pytest
 import skimage.data
@@ -279,6 +280,44 @@ def test_a_generator_makes_it_reproducible():
     assert torch.equal(one, again) and not torch.equal(one, other)
 
 
+def grass(h=96, w=100):
+    from skimage import data
+
+    return torch.from_numpy(data.grass()[:h, :w]).float()[None, None] / 255
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_several_fillings_are_different_ones_of_the_same_hole(method):
+    image, hole = grass(), box(96, 100, 30, 36, 30, 28)
+    several, again, single = (
+        inpaint_patches(image, hole, method=method, n=n, generator=torch.Generator().manual_seed(5))
+        for n in (3, 3, None)
+    )
+    for part, same, one in zip(several, again, single, strict=True):
+        assert part.shape == (1, 3, *one.shape[1:]) and torch.equal(part, same) and torch.equal(part[:, 0], one)
+    for k in range(3):
+        assert torch.equal(apply(several.sources[:, k], image), several.value[:, k])
+        assert torch.equal(several.value[:, k].masked_fill(hole, 0), image.masked_fill(hole, 0))
+    apart = torch.cdist(several.value[0].flatten(1), several.value[0].flatten(1)) / hole.sum().sqrt()
+    assert apart[~torch.eye(3, dtype=torch.bool)].min() > 0.2 * image.std()
+
+
+def test_several_fillings_of_an_image_do_not_depend_on_its_batch():
+    image, hole = torch.cat((grass(), grass().flip(-1))), box(96, 100, 30, 36, 30, 28, b=2)
+    several = partial(inpaint_patches, n=2)
+    together = several(image, hole, generator=torch.Generator().manual_seed(5))
+    for i in range(2):
+        alone = several(image[i : i + 1], hole[i : i + 1], generator=torch.Generator().manual_seed(5))
+        for one, all_ in zip(alone, together, strict=True):
+            assert torch.equal(one[0], all_[i])
+
+
+def test_what_leaves_no_choice_is_filled_alike():
+    stripes = torch.tensor([0.0, 1.0]).repeat(24).expand(1, 1, 40, 48)
+    found = inpaint_patches(stripes, box(40, 48, 12, 14, 12, 13), n=3)
+    assert torch.equal(found.value, stripes[:, None].expand(1, 3, 1, 40, 48))
+
+
 # batch
 
 
@@ -445,6 +484,7 @@ def test_copies_by_index():
         ({"search": 0}, "search: expected 'near', 'all' or a whole number of pixels"),
         ({"search": "far"}, "search: expected 'near', 'all' or a whole number of pixels"),
         ({"size": 1}, "size: expected an odd number"),
+        ({"n": 0}, "n: expected a whole number of fillings >= 1"),
         ({"size": 31}, "size: expected at most the 24 pixels"),
         ({"dilate": -1}, "dilate"),
         ({"dilate": 100}, "hole: covers a whole image"),

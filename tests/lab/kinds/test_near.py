@@ -53,6 +53,15 @@ def test_copies_are_traced_to_pixels_of_the_whole_picture():
     assert torch.equal(apply(found.sources, image.masked_fill(hole, torch.nan)), found.value)
 
 
+def test_several_fillings_are_put_back():
+    image, hole = picture(), torch.zeros(1, 1, 60, 80, dtype=torch.bool)
+    hole[..., 30:36, 50:56] = True
+    found = near_hole(image, hole, model=partial(tavtorch.inpaint_patches, n=2), around=12)
+    assert found.value.shape == (1, 2, 1, 60, 80)
+    for k in range(2):
+        assert torch.equal(apply(found.sources[:, k], image), found.value[:, k])
+
+
 def test_contours_and_their_way_are_in_pixels_of_the_whole_picture():
     disk = tavtorch.fill(tavtorch.circle((50, 30), 12, 64), (60, 80)).float()
     points, way = tavtorch.circle((50, 30), 18, 64), []

@@ -1,6 +1,7 @@
 import torch
 
-from tavtorch.lab.kinds.solutions import settings
+from tavtorch import Solution
+from tavtorch.lab.kinds.solutions import convergence_scores, settings
 
 
 def test_settings_stand_side_by_side():
@@ -16,3 +17,10 @@ def test_settings_stand_side_by_side():
     told = settings(None, batch, op=op, score=score, columns={"once": {}, "twice": {"gain": 2.0}}, rows=["low/level"])
     assert list(told) == ["once/low level", "twice/low level"]
     assert told["twice/low level"] == 2 * told["once/low level"]
+
+
+def test_several_results_of_an_item_converge_as_the_last_of_them():
+    gap = torch.tensor([[0.1, 0.3], [0.2, 0.0]])
+    scores = convergence_scores(Solution(gap, torch.tensor([[3, 4], [9, 2]]), gap, gap < 0.25), "result")
+    assert scores["result/iterations"].tolist() == [4, 9] and scores["result/converged"].tolist() == [False, True]
+    torch.testing.assert_close(scores["result/gap"], torch.tensor([0.3, 0.2]))
