@@ -1,11 +1,11 @@
 """Songs in rooms, over phones and codecs, beside audfprint and chromaprint on identical files of 12 kHz.
 
 `uv run benchmarks/recognition_phone.py DATA`, DATA holding music/ and speech/; the conditions are those of
-configs/conditions/phone.yaml. Thirty songs, drawn by a fixed seed, are left out of the library. In %: right and accepted of
-`--clips` clips, and accepted of as many clips of the thirty songs. chromaprint has no threshold: recall@1, and recall
-where 2 % of the unknown clips are accepted. Peers take part where they are there: chromaprint as a part of ffmpeg;
-audfprint by `--audfprint FOLDER`, a copy of https://github.com/dpwe/audfprint whose requirements are installed for
-`--python`.
+configs/conditions/phone.yaml. Thirty songs, drawn by a fixed seed, are left out of the library. In %: right and
+accepted of `--clips` clips, and accepted of as many clips of the thirty songs. chromaprint has no threshold:
+recall@1, and recall where 2 % of the unknown clips are accepted. Peers take part where they are there: chromaprint as
+a part of ffmpeg; audfprint by `--audfprint FOLDER`, a copy of https://github.com/dpwe/audfprint whose requirements
+are installed for `--python`.
 """
 
 import argparse

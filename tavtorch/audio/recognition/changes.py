@@ -46,7 +46,7 @@ _ROWS = 2**15
 """Largest number of rows that are read for a hypothesis."""
 
 _ITEMS = 64
-"""Hypotheses that are looked up at once, of all clips; more would need more memory, and more time: it leaves the cache."""
+"""Hypotheses that are looked up at once, of all clips; more leave the cache, and take more time."""
 
 _BEST = 6
 """Places by votes that are measured by levels."""

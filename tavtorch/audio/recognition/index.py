@@ -239,9 +239,7 @@ class Index:
         level = clip.evidence.flatten(1).gather(1, cell.flatten(1)).reshape(cell.shape)
         return time, level, torch.where(inside, torch.exp(-rank[column] / _DECAY), 0.0)
 
-    def lookup(
-        self, query: Hashes, *, tolerance: int = 0, budget: int = BUDGET
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def lookup(self, query: Hashes, *, tolerance: int = 0, budget: int = BUDGET) -> tuple[Tensor, Tensor, Tensor]:
         """Every row that equals a hash of the query, as three tensors: its clip, its frame, and the hash's time.
 
         A clip that has the hash at this time would start at frame - time of the timeline.

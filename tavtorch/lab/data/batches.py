@@ -34,8 +34,8 @@ class Item(TypedDict, total=False):
     """Suffix, transparency and bit depth of a picture's file, for the file of its result."""
     sources: list[Source]
     """The files that a file's result is made of."""
-    noise: str
-    """Of a clip: what was added to it."""
+    condition: str
+    """Of a clip: the name of what happened to it on its way."""
     song: str
     """Of a clip: the song that it was cut from, empty if the library does not have it."""
 
@@ -49,7 +49,7 @@ class Batch(TypedDict, total=False):
     truth: Any
     file: list[dict[str, Any]]
     sources: list[list[Source]]
-    noise: list[str]
+    condition: list[str]
     song: list[str]
 
 

@@ -5,6 +5,7 @@ Each step is a mono wave `(t,)` in and out, of the same length and rate.
 
 import io
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import soundfile
@@ -63,10 +64,11 @@ def transmitted(
     steps: dict[str, Callable[[Tensor, float], Tensor]] = {
         "before": lambda wave, seconds: F.pad(wave, (round(seconds * sample_rate), 0))[: len(wave)],
         "room": lambda wave, seconds: room(wave, sample_rate, seconds, generator),
-        **{name: lambda wave, snr, sound=sound: _mixed(wave, sound(), snr) for name, sound in sounds.items()},
+        **{name: partial(_mixed, sound) for name, sound in sounds.items()},
         "phone": lambda wave, gain: phone(wave, sample_rate, gain),
         "overdriven": overdriven,
-        **{name: lambda wave, rate, name=name: coded(wave, sample_rate, name, rate) for name in _CODECS},
+        "mp3": lambda wave, rate: coded(wave, sample_rate, "mp3", rate),
+        "opus": lambda wave, rate: coded(wave, sample_rate, "opus", rate),
     }
     if unknown := condition.keys() - steps.keys():
         raise ValueError(f"data.conditions: expected {', '.join(steps)}, got {min(unknown)!r}.")
@@ -150,8 +152,9 @@ def coded(wave: Wave, sample_rate: int, codec: str, rate: float) -> Wave:
     return 2 * peak * F.pad(decoded, (0, len(wave) - len(decoded)))
 
 
-def _mixed(clip: Wave, noise: Wave, snr: float) -> Wave:
-    """Both, at a signal-to-noise ratio in dB; a silent clip is left as it is."""
+def _mixed(sound: Callable[[], Tensor], clip: Wave, snr: float) -> Wave:
+    """A clip and another sound, at a signal-to-noise ratio in dB; a silent clip is left as it is."""
+    noise = sound()
     if not bool(clip.any()) or not bool(noise.any()):
         return clip
     return add_noise(clip, noise, torch.tensor(snr))

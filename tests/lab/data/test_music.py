@@ -67,7 +67,14 @@ def test_a_song_shorter_than_a_clip_is_followed_by_silence():
 def test_songs_are_known_and_strangers_are_not(folder, tmp_path):
     library = Library(tmp_path / "library.sqlite")
     music = Music(
-        library, root=str(folder), speech=str(folder), conditions=CONDITIONS, seconds=4.0, clips=6, unknown=2, batch_size=9
+        library,
+        root=str(folder),
+        speech=str(folder),
+        conditions=CONDITIONS,
+        seconds=4,
+        clips=6,
+        unknown=2,
+        batch_size=9,
     )
     music.setup("test")
     assert len(library) == 4

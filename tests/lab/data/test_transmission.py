@@ -1,5 +1,7 @@
 """What happens to music on its way: each step does what its name says, and no more."""
 
+import itertools
+
 import pytest
 import torch
 
@@ -34,7 +36,7 @@ def test_the_sound_of_a_room_falls_by_60_db_in_its_time():
     assert heard[0] == pytest.approx(1.0, abs=0.2)  # the direct sound, as strong as all that follows
     assert heard[1:].square().sum() == pytest.approx(1.0, abs=0.1)
     parts = heard[: RATE // 2].reshape(10, -1)[1:]
-    falls = [level(a) - level(b) for a, b in zip(parts[:-1], parts[1:], strict=True)]
+    falls = [level(a) - level(b) for a, b in itertools.pairwise(parts)]
     assert sum(falls) / len(falls) == pytest.approx(60 * 0.05 / 0.5, abs=0.5)
     assert torch.equal(room(click, RATE, 0.5, generator()), heard)
     assert not torch.equal(room(click, RATE, 0.5, generator(1)), heard)
