@@ -328,6 +328,7 @@ def radio(data, seed, count, minutes=40):
     """Tracks that a `Listener` finds in a generated radio hour, and in songs that the library does not have."""
     library, names, inside, outside, speech = data[None]
     generator = torch.Generator().manual_seed(seed)
+    library.calibrate(generator=generator)
     songs, strangers = dict(zip(names, inside, strict=True)), dict(enumerate(outside))
     wave, truth = a_radio_hour(songs, strangers, speech, generator, count)
     begin = time.process_time()

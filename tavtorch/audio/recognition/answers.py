@@ -6,7 +6,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tavtorch.audio.recognition.changes import DOUBTFUL, NEAR, SEARCHED, TOLD, WEAK, fitted, measured, small, stretched
+from tavtorch.audio.recognition.changes import (
+    DOUBTFUL,
+    NEAR,
+    SEARCHED,
+    TOLD,
+    WEAK,
+    fitted,
+    is_speed,
+    measured,
+    small,
+    stretched,
+)
 from tavtorch.audio.recognition.constellation import Change
 from tavtorch.audio.recognition.index import Index
 from tavtorch.audio.recognition.landmarks import Landmarks
@@ -103,17 +114,20 @@ class Answers:
         some = [i for i, matches in enumerate(found) if matches and matches[0].accepted and _has_open_tempo(matches[0])]
         if not some:
             return
-        best = [found[i][0] for i in some]
+        best, asked = [found[i][0] for i in some], select(clips, torch.tensor(some), self.index.device)
         starts, change = starts_of(best, self.index, self.names)
-        fit, tempos = fitted(self.index, select(clips, torch.tensor(some), self.index.device), starts, change)
+        fit, tempos = fitted(self.index, asked, starts, change)
+        faster = is_speed(self.index, asked, fit, tempos)
         moved = ((fit - starts) * clips.recipe.seconds).tolist()
-        for i, match, seconds, tempo, pitch in zip(
-            some, best, moved, tempos.tolist(), change.pitch.tolist(), strict=True
+        for i, match, seconds, tempo, pitch, speed in zip(
+            some, best, moved, tempos.tolist(), change.pitch.tolist(), faster.tolist(), strict=True
         ):
             if pitch != 1:
                 tempo = pitch if abs(pitch - tempo) < abs(1 - tempo) else 1.0
             elif abs(tempo - 1) < TOLD:
                 continue
+            elif speed:
+                pitch = tempo
             found[i][0] = match._replace(offset=match.offset + seconds).changed(tempo, pitch)
 
     def _matches(

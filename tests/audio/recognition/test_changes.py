@@ -8,7 +8,7 @@ import torch
 from torchaudio.functional import phase_vocoder, resample
 
 from tavtorch import Library, fingerprint, recognise
-from tavtorch.audio.recognition import Match, Peaks, setlist
+from tavtorch.audio.recognition import Match, Peaks, answers, setlist
 from tavtorch.audio.recognition.changes import RANGE, hypotheses
 from tavtorch.audio.recognition.constellation import Change
 
@@ -79,12 +79,12 @@ def test_a_changed_clip_is_named_and_measured(library, kind, factor, noise):
     assert abs(match.offset - 6.0) < 0.1
 
 
-@pytest.mark.parametrize("kind", ["speed", "pitch"])
-@pytest.mark.parametrize("factor", [0.985, 1.01])
-def test_a_small_change_is_measured_too(library, factor, kind):
-    wave, factor = clip(5, kind, factor)
+@pytest.mark.parametrize("kind", ["speed", "tempo", "pitch"])
+@pytest.mark.parametrize(("song", "factor"), [(5, 0.985), (5, 1.01), (2, 0.993)])
+def test_a_small_change_is_measured_too(library, song, factor, kind):
+    wave, factor = clip(song, kind, factor)
     ((match,),) = recognise(wave, RATE, library=library)
-    assert match.name == "song 5" and match.accepted
+    assert match.name == f"song {song}" and match.accepted
     told = {name: getattr(match, name) for name in ("speed", "tempo", "pitch")}
     assert told == {"speed": 1, "tempo": 1, "pitch": 1, kind: pytest.approx(factor, rel=0.005)}
     assert abs(match.offset - 6.0) < 0.1
@@ -95,6 +95,19 @@ def test_an_unchanged_clip_is_called_unchanged(library):
     ((match,),) = recognise(wave, RATE, library=library)
     assert match.name == "song 2" and match.speed == match.tempo == match.pitch == 1
     assert match == recognise(wave, RATE, library=library, changed=False)[0][0]
+
+
+def test_a_clip_that_is_barely_accepted_as_it_is_is_searched_too(library, monkeypatch):
+    """It may be of another place, or changed: the better of both is told."""
+    wave, _ = clip(2, "speed", 1.11)
+    unchanged = library.recognise(fingerprint(wave, RATE), changed=False, threshold=0.0)[0][0]
+    assert unchanged.accepted and unchanged.score < answers.DOUBTFUL
+    (match,) = library.recognise(fingerprint(wave, RATE), threshold=0.0)[0]
+    assert match.name == "song 2" and match.speed == pytest.approx(1.11, rel=0.005)
+
+    monkeypatch.setattr(answers, "measured", lambda *_: pytest.fail("a clear answer needs no search"))
+    wave, _ = clip(2, "speed", 1.0, noise=0.5)
+    assert library.recognise(fingerprint(wave, RATE))[0][0].accepted
 
 
 def test_an_unknown_song_is_refused_at_all_changes(library):
