@@ -158,8 +158,8 @@ def test_a_set_of_a_turntable_has_its_songs(library):
 def test_alone_is_together(library):
     waves = torch.cat([clip(i, kind, 1.17)[0] for i, kind in ((0, "speed"), (21, "speed"), (4, "tempo"), (7, "pitch"))])
     together = recognise(waves, RATE, library=library)
-    for wave, answers in zip(waves, together, strict=True):
+    for wave, matches in zip(waves, together, strict=True):
         (alone,) = recognise(wave[None], RATE, library=library)
-        for a, b in zip(alone, answers, strict=True):
+        for a, b in zip(alone, matches, strict=True):
             assert a.name == b.name and a.votes == b.votes and a.score == pytest.approx(b.score, abs=0.01)
             assert a[5:] == pytest.approx(b[5:], abs=1e-4)
