@@ -119,7 +119,8 @@ try:
 except OSError as error:
     print("told:", error)
 """
-    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    # -B: under the limit Python would cut the bytecode short that it keeps of what it imports, for all that follow.
+    ran = subprocess.run([sys.executable, "-B", "-c", script], capture_output=True, text=True, check=True)
     assert "told:" in ran.stdout
     assert list(tmp_path.iterdir()) == []
 
