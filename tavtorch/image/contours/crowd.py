@@ -63,8 +63,8 @@ def segment_crowd(
     Args:
         image: `(b, c, h, w)`; the mean of the channels counts.
         points: `(b, n, 2)` or `(b, m, n, 2)`, each about one object: the weights of the package are trained with
-            circles of 1 to 1.4 radii about roundish cells, brighter or not than their neighbours, none of them cut by the
-            frame.
+            circles of 1 to 1.4 radii about roundish cells, brighter or not than their neighbours, none of them cut by
+            the frame.
         model: the network; None takes the one that comes with the package.
         elasticity: see `evolve`.
         stop: as in `evolve`, in samples of the window, of which the radius of a circle has 15. Default:
