@@ -73,8 +73,19 @@ def test_the_command_of_libraries_is_there(unpacked, tmp_path):
 
 
 @pytest.mark.parametrize("script", ["evaluate", "train"])
-def test_its_scripts_tell_their_short_lines_first(unpacked, tmp_path, script):
-    ran = run(f"tavtorch-{script}", unpacked, tmp_path, "--help")
+@pytest.mark.parametrize("place", ["wheel", "checkout"])
+def test_its_scripts_tell_their_short_lines_first(unpacked, tmp_path, script, place):
+    ran = run(f"tavtorch-{script}", unpacked if place == "wheel" else TOP, tmp_path, "--help")
     lines = [line.strip() for line in ran.stdout.splitlines() if line.strip()]
     assert ran.returncode == 0 and lines[1].startswith(f"tavtorch-{script} ") and "files=PATH" in lines[1]
     assert f"{script}.py" not in ran.stdout
+
+
+def test_a_manual_of_which_only_the_beginning_is_read(tmp_path):
+    """`evaluate.py --help | head -1`."""
+    command = [sys.executable, str(TOP / "evaluate.py"), "--help"]
+    read, write = os.pipe()
+    os.close(read)
+    ran = subprocess.run(command, cwd=tmp_path, stdout=write, stderr=subprocess.PIPE, text=True, timeout=300)
+    os.close(write)
+    assert ran.returncode == 0 and not ran.stderr

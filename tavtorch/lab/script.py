@@ -102,6 +102,8 @@ def without_typing_errors(main: Callable[[], Any]) -> Callable[[], Any]:
             raise
         except (HydraException, OmegaConfBaseException) as error:
             sys.exit(f"error: {masked(message_of_typing(error))}")
+        except BrokenPipeError:  # whoever reads has enough, as of `--help | head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         except OSError as error:  # of Hydra, which makes the folder of the run
             sys.exit(f"error: hydra.run.dir: {error}.")
 
