@@ -68,6 +68,7 @@ def crowds(
     objects: int = 100,
     noise: float = 0.02,
     start: float = 1.2,
+    shift: float = 0.0,
     n: int = 64,
     generator: torch.Generator | None = None,
 ) -> Scene:
@@ -79,6 +80,7 @@ def crowds(
         objects: cells a picture, on a shaken grid.
         noise: standard deviation of the Gaussian noise.
         start: radius of the circles over the mean radius of their cells; they are clamped to the picture.
+        shift: pixels by which a crowd may lie off the middle, so that the frame cuts the cells of a side.
         n: points of the circles.
         generator: the source of randomness, whose device the pictures are on.
     """
@@ -88,6 +90,7 @@ def crowds(
     cell = torch.arange(objects, device=dice.device)
     center = pitch * (torch.stack((cell % side, cell // side), -1) + 0.5) - 0.5
     center = center + pitch * dice(-0.1, 0.1, count, objects, 2)
+    center = center + (dice(-shift, shift, count, 1, 2) if shift else 0.0)
     radius = pitch * dice(0.42, 0.54, count, objects)
     x, y = (_grid(size, dice.device)[k] - center[..., k, None, None] for k in (0, 1))
     angle, bumps = torch.atan2(y, x), torch.zeros_like(x)
