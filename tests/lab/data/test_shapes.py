@@ -70,7 +70,7 @@ def test_a_crowd_touches_without_overlap_in_uneven_light():
 def test_a_crowd_off_the_middle_is_cut_by_the_frame():
     scene = crowds(20, 102, objects=16, shift=10.0, generator=seeded())
     size = scene.truth.sum((-2, -1)).float()
-    assert size.min() > 0 and (size < 0.6 * size.mean()).float().mean() > 0.05
+    assert (size < 0.75 * size.mean()).float().mean() > 0.05
     assert scene.points.min() >= 0 and scene.points.max() <= 101
     middle = crowds(20, 102, objects=16, generator=seeded()).truth.sum((-2, -1)).float()
-    assert middle.min() > 0.5 * middle.mean()
+    assert middle.min() > 0.75 * middle.mean()
