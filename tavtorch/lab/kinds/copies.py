@@ -29,9 +29,9 @@ def fillings(output: Filling) -> list[Filling]:
 # score
 
 
-def restoration(output: Filling, batch: Batch) -> dict[str, Tensor]:
-    """As `pictures.restoration`, of the first filling."""
-    return pictures.restoration(_solution(fillings(output)[0]), batch)
+def restoration(output: Filling | Solution | Tensor, batch: Batch) -> dict[str, Tensor]:
+    """As `pictures.restoration`, of the first filling; other people's ops give a picture alone."""
+    return pictures.restoration(_solution(fillings(output)[0]) if isinstance(output, Filling) else output, batch)
 
 
 # panels
