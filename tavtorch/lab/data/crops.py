@@ -4,18 +4,17 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import lightning as L
 import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from tavtorch.lab.data.batches import item_generator, process_of
+from tavtorch.lab.data.batches import item_generator
 from tavtorch.lab.data.damage import noisy
-from tavtorch.lab.data.epochs import training_loader, validation_loader
+from tavtorch.lab.data.epochs import MadeForTraining
 from tavtorch.lab.data.images import bundled
 from tavtorch.lab.data.scored import Scored
 
@@ -75,7 +74,7 @@ class Crops(Dataset[dict[str, Any]]):
         return F.interpolate(grey, (self.size, self.size), mode="bilinear", antialias=True)[0]
 
 
-class NoisyCrops(L.LightningDataModule):
+class NoisyCrops(MadeForTraining):
     """Photographs of scikit-image and drawings, with noise, to train a denoiser on; other ones validate and score it.
 
     Args:
@@ -84,9 +83,7 @@ class NoisyCrops(L.LightningDataModule):
         names: photographs of scikit-image to train with.
         held_out: those to validate with, which `test` scores too.
         drawings: how many are made for training; an eighth of this number validates.
-        scored: the pictures to score.
-        batch_size: crops per step, the total over all devices.
-        per_epoch: crops per epoch; an eighth of this number validates it.
+        scored, batch_size, per_epoch: see `MadeForTraining`.
         seed: of the drawings and of the crops.
     """
 
@@ -103,35 +100,19 @@ class NoisyCrops(L.LightningDataModule):
         per_epoch: int = 1600,
         seed: int = 0,
     ) -> None:
-        super().__init__()
+        super().__init__(scored, batch_size=batch_size, per_epoch=per_epoch)
         if shared := set(names) & set(held_out):
             raise ValueError(f"data.held_out: {sorted(shared)} are trained with too; take them out of data.names.")
-        self.crops, self.draw, self.scored, self.names, self.held_out = crops, draw, scored, names, held_out
+        self.crops, self.draw, self.names, self.held_out = crops, draw, names, held_out
         self.drawings, self.seed = drawings, seed
-        self.epochs = {"batch_size": batch_size, "per_epoch": per_epoch}
 
-    def setup(self, stage: str) -> None:
-        if stage not in ("fit", "validate"):
-            self.scored.setup(stage)
-            return
-        self.train = self._crops(self.names, self.drawings, "train")
-        self.val = self._crops(self.held_out, max(1, self.drawings // 8), "val")
-
-    def _crops(self, names: Sequence[str], count: int, part: str) -> Crops:
-        made = tqdm(range(count), f"drawing pictures to {part} with", leave=False)
-        drawings = [self.draw(item_generator(self.seed, f"{part} {i}")) for i in made]
+    def made(self, part: str) -> Crops:
+        names = self.names if part == "train" else self.held_out
+        count = self.drawings if part == "train" else max(1, self.drawings // 8)
+        numbers = tqdm(range(count), f"drawing pictures to {part} with", leave=False)
+        drawings = [self.draw(item_generator(self.seed, f"{part} {i}")) for i in numbers]
         photographs = [bundled(name)[None] for name in names]
         return self.crops(photographs, drawings, seed=2 * self.seed + (part == "val"))
-
-    def train_dataloader(self) -> DataLoader[Any]:
-        return training_loader(self.train, process_of(self.trainer), **self.epochs)
-
-    def val_dataloader(self) -> DataLoader[Any]:
-        return validation_loader(self.val, process_of(self.trainer), **self.epochs)
-
-    def test_dataloader(self) -> DataLoader[Any]:
-        self.scored.trainer = self.trainer
-        return self.scored.test_dataloader()
 
 
 def known_noise(image: Float[Tensor, "1 c h w"], generator: torch.Generator, *, sigma: float) -> dict[str, Tensor]:

@@ -3,12 +3,11 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import lightning as L
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
-from tavtorch.lab.data.batches import item_generator, process_of
-from tavtorch.lab.data.epochs import training_loader, validation_loader
+from tavtorch.lab.data.batches import item_generator
+from tavtorch.lab.data.epochs import MadeForTraining
 from tavtorch.lab.data.scored import Scored
 from tavtorch.lab.data.synthetic.shapes import Scene
 
@@ -47,14 +46,12 @@ class Scenes(Dataset[dict[str, Any]]):
         return {"inputs": {"image": image[0], "points": points[0]}, "truth": truth[0]}
 
 
-class Crowds(L.LightningDataModule):
+class Crowds(MadeForTraining):
     """Crowds to train with, others to validate with, and those of `scored` for `test`.
 
     Args:
         scenes: `Scenes` with every argument but the part and the seed.
-        scored: the pictures to score.
-        batch_size: pictures per step, the total over all devices.
-        per_epoch: pictures per epoch; an eighth of this number validates it.
+        scored, batch_size, per_epoch: see `MadeForTraining`.
         seed: of the scenes.
     """
 
@@ -67,22 +64,8 @@ class Crowds(L.LightningDataModule):
         per_epoch: int = 400,
         seed: int = 0,
     ) -> None:
-        super().__init__()
-        self.scenes, self.scored, self.seed = scenes, scored, seed
-        self.epochs = {"batch_size": batch_size, "per_epoch": per_epoch}
+        super().__init__(scored, batch_size=batch_size, per_epoch=per_epoch)
+        self.scenes, self.seed = scenes, seed
 
-    def setup(self, stage: str) -> None:
-        if stage not in ("fit", "validate"):
-            self.scored.setup(stage)
-            return
-        self.train, self.val = (self.scenes(part=part, seed=self.seed) for part in ("train", "val"))
-
-    def train_dataloader(self) -> DataLoader[Any]:
-        return training_loader(self.train, process_of(self.trainer), **self.epochs)
-
-    def val_dataloader(self) -> DataLoader[Any]:
-        return validation_loader(self.val, process_of(self.trainer), **self.epochs)
-
-    def test_dataloader(self) -> DataLoader[Any]:
-        self.scored.trainer = self.trainer
-        return self.scored.test_dataloader()
+    def made(self, part: str) -> Scenes:
+        return self.scenes(part=part, seed=self.seed)

@@ -1,12 +1,15 @@
 """Items without end, such as random excerpts, in epochs: to train with, shared out among processes, and to validate."""
 
+from abc import abstractmethod
 from collections.abc import Iterator
 from typing import Any
 
+import lightning as L
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler, Subset
 
-from tavtorch.lab.data.batches import share
+from tavtorch.lab.data.batches import process_of, share
+from tavtorch.lab.data.scored import Scored
 
 
 class EpochNumbers(Sampler[int]):
@@ -24,6 +27,40 @@ class EpochNumbers(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         return iter(range(self.epoch * self.count + self.rank, (self.epoch + 1) * self.count, self.world))
+
+
+class MadeForTraining(L.LightningDataModule):
+    """Items without end to train with, others to validate with, and those of `scored` for `test`.
+
+    Args:
+        scored: the items to score.
+        batch_size: items per step, the total over all devices.
+        per_epoch: items per epoch; an eighth of this number validates it.
+    """
+
+    def __init__(self, scored: Scored, *, batch_size: int, per_epoch: int) -> None:
+        super().__init__()
+        self.scored, self.epochs = scored, {"batch_size": batch_size, "per_epoch": per_epoch}
+
+    @abstractmethod
+    def made(self, part: str) -> Dataset[Any]:
+        """The items of a part, "train" or "val"."""
+
+    def setup(self, stage: str) -> None:
+        if stage in ("fit", "validate"):
+            self.train, self.val = self.made("train"), self.made("val")
+        else:
+            self.scored.setup(stage)
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        return training_loader(self.train, process_of(self.trainer), **self.epochs)
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        return validation_loader(self.val, process_of(self.trainer), **self.epochs)
+
+    def test_dataloader(self) -> DataLoader[Any]:
+        self.scored.trainer = self.trainer
+        return self.scored.test_dataloader()
 
 
 def training_loader(
