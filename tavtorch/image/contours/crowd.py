@@ -194,7 +194,7 @@ def _segment(
     else:
         found = move(start, _field(known), stop=stop or AT_REST)
 
-    low, high = _corners(contours.new_zeros(image.shape[-2:]))
+    low, high = _corners(contours, (image.shape[-2], image.shape[-1]))
 
     def outside(x: Tensor) -> Tensor:
         """Contours of windows as those of the picture."""
@@ -234,7 +234,7 @@ def _look(image: Tensor, contours: Tensor, windows: Windows, model: CrowdModel) 
     flat = square.sqrt() <= FLAT * largest[:, None, None, None]
     seen = seen * torch.where(flat, torch.inf, square).rsqrt()
 
-    low, high = _corners(u)
+    low, high = _corners(u, (u.shape[-2], u.shape[-1]))
     within = ((places > low) & (places < high)).all(-1).reshape(seen.shape)
     start = fill(windows.inside(contours).flatten(0, 1), (SIDE, SIDE))
     known = model.probability(torch.cat((seen, within.to(u.dtype), start.to(u.dtype)), 1))
@@ -261,9 +261,9 @@ def _tempered(known: Tensor) -> Tensor:
     return followed
 
 
-def _corners(image: Tensor) -> tuple[Tensor, Tensor]:
-    """Of the area of the pixels, (x, y)."""
-    high = image.new_tensor([image.shape[-1], image.shape[-2]]) - 0.5
+def _corners(like: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Of the area of the pixels of an image `(h, w)`: (x, y) each, in the precision of a tensor, where it is."""
+    high = like.new_tensor(size[::-1]) - 0.5
     return torch.full_like(high, -0.5), high
 
 
