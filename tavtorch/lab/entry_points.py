@@ -1,4 +1,4 @@
-"""`tavtorch-train` and `tavtorch-evaluate`: a wheel has the two scripts inside of the package, a checkout on top."""
+"""The commands `tavtorch-train` and `tavtorch-evaluate`: a wheel has the two scripts inside, a checkout on top."""
 
 import sys
 from importlib.util import module_from_spec, spec_from_file_location
