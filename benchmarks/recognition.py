@@ -27,6 +27,7 @@ from tavtorch import Library, fingerprint, recognise
 from tavtorch.audio.recognition import COURSE, Listener, Peaks, Recipe, setlist
 from tavtorch.audio.recognition.calibration import false_scores
 from tavtorch.audio.recognition.index import Index
+from tavtorch.audio.recognition.tracks import RARER
 from tavtorch.lab.data.files import read_audio
 
 RATE = 8000
@@ -376,7 +377,7 @@ def day(data, seed, hours):
                 heard += len(block) / RATE
         round_ += 1
         found = np.array(scores)
-        limits = {"calibrated": calibration.threshold(1.0), "as it comes": 5 + np.log(43200) / np.log(3)}
+        limits = {"calibrated": calibration.threshold(1.0), "as it comes": 5 + np.log(43200) / RARER}
         counts = ", ".join(f"{name} ({limit:.1f}): {np.sum(found >= limit)}" for name, limit in limits.items())
         top = " ".join(f"{x:.1f}" for x in np.sort(found)[::-1][:10])
         print(f"{heard / 3600:.1f} hours of unknown sound, false tracks {counts}; highest {top}", flush=True)

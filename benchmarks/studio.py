@@ -100,10 +100,8 @@ class Bench:
             self.measured(f"a stroke filled by {system}", lambda b=button, w=wanted: self.page.evaluate(SHOWN, [b, w]))
 
     def contour(self, file):
-        panel, places = (
-            self.opened("contour", file),
-            itertools.cycle([(0.22, 0.2), (0.7, 0.7), (0.3, 0.75), (0.72, 0.2)]),
-        )
+        panel = self.opened("contour", file)
+        places = itertools.cycle([(0.22, 0.2), (0.7, 0.7), (0.3, 0.75), (0.72, 0.2)])
 
         def once():
             panel.get_by_role("button", name="clear").click()
@@ -165,4 +163,5 @@ def main():
         shutil.rmtree(folder)
 
 
-main()
+if __name__ == "__main__":
+    main()

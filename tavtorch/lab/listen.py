@@ -28,7 +28,7 @@ def listen(
     blocks: Iterable[tuple[Tensor, int]],
     out: Path,
     source: str,
-    hear: Callable[[Heard], None] | None = None,
+    hear: Callable[[Heard], None] = lambda heard: log.info(line_of(heard)),
 ) -> list[Track]:
     """The tracks of a stream, told as they are heard, and written to `out` when it ends or is stopped.
 
@@ -37,13 +37,13 @@ def listen(
         blocks: the stream, each block with its sample rate.
         out: folder of `tracks.csv` and `tracks.cue`.
         source: name of the recording, in the cue sheet.
-        hear: takes what is told, at once; without it each is a line of the log.
+        hear: takes what is told, at once; by default a line of the log.
     """
     tracks: list[Track] = []
 
     def tell(told: Sequence[Heard]) -> None:
         for heard in told:
-            hear(heard) if hear else log.info(line_of(heard))
+            hear(heard)
             if heard.kind == "end" and heard.track:
                 tracks.append(heard.track)
 

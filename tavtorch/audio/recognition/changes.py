@@ -174,7 +174,10 @@ def fitted(index: Index, clips: Landmarks, start: Tensor, change: Change) -> tup
 
 
 def is_speed(index: Index, clips: Landmarks, start: Tensor, tempo: Tensor) -> Tensor:
-    """Whether the pitch of clips `(b,)` is changed as their tempo is, by so little that only levels at both tell."""
+    """Whether the pitch of clips `(b,)` is changed as their tempo is, by so little that only levels at both tell.
+
+    The levels at both must be a score of 1 higher: of equal ones the change of tempo alone is told.
+    """
     pitch = torch.stack((torch.ones_like(tempo), tempo), 1)
     score = index.verify(start.round()[:, None].expand_as(pitch), clips, tempo=tempo[:, None], pitch=pitch)
     return score[:, 1] > score[:, 0] + 1.0

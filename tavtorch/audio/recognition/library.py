@@ -195,7 +195,7 @@ class Library:
         z of `Index.verify` (0 without evidence), v the votes of the candidate, and the mean over the candidates of
         other songs. The square root of a count has variance ¼. If the song is unknown, no candidate has a high score.
 
-        A clip that is not accepted as it is may be changed. Votes for its loudest peaks, moved as about 170
+        A clip that is not accepted as it is, or hardly, may be changed. Votes for its loudest peaks, moved as about 170
         changes would move them, choose some places; the levels there measure the change; at the likeliest two the clip
         is recognised once more. A clip of an unknown song finds its best among all changes too, for which 4 is taken
         off the score.
@@ -211,7 +211,8 @@ class Library:
             pitches: factors of speed that are tried for clips that are not accepted as they are. Each covers 0.8 % up
                 and down; `()` takes clips as they are, also if `changed`.
             changed: also find clips whose speed, tempo or pitch is changed by -20 to +25 %, and say by how much. A clip
-                that is accepted as it is costs no more for it, any other about ten times as much. Needs `evidence`.
+                that is clearly accepted as it is costs hardly more for it, any other some times as much. Needs
+                `evidence`.
 
         Returns:
             A list of matches for each clip.
