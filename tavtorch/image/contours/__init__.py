@@ -2,7 +2,7 @@
 
 `edges` computes edge maps, `forces` fields from them, `polygons` closed contours and their masks; `snakes` has the
 public `evolve` and `segment`, `motion` one step of them; `region` moves contours by colours, `terms` lets them push
-each other and be held by hand, `crowd` tells touching objects apart by a network, `tracking` follows objects through
+each other, `handles` hold them, `crowd` tells touching objects apart by a network, `tracking` follows objects through
 films, `seeds` proposes where to start.
 """
 

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tavtorch.derivative import holds
+from tavtorch.image.contours.handles import Handles
 from tavtorch.image.contours.polygons import area
 from tavtorch.image.grid import sample
 
@@ -28,7 +29,7 @@ def semi_implicit_step(
     step: float,
     ends: str,
     terms: Sequence[Term] = (),
-    hold: Term | None = None,
+    handles: Handles | None = None,
 ) -> Callable[[Tensor], Tensor]:
     """The map `x ↦ (I + τ A)⁻¹ (x + τ (field(x) + κ n(x)))` of all contours, `(b m, n, 2)`; see `evolve`.
 
@@ -36,7 +37,7 @@ def semi_implicit_step(
         contours: `(b, m, n, 2)`, for the number of contours and points.
         field: `(b, 2, h, w)`; points are kept within its pixel centres.
         terms: further forces.
-        hold: puts points that are held back to their places after each step.
+        handles: hold points after each step; forces are those where the contours would be without them.
     """
     b, m, n, _ = contours.shape
     smooth, step_lengths = _smoother(contours, elasticity, rigidity, step, ends)
@@ -46,13 +47,14 @@ def semi_implicit_step(
     opposite = contours.new_tensor([field.shape[-1] - 1, field.shape[-2] - 1])
 
     def move(x: Tensor) -> Tensor:
-        force = sample(field, x.reshape(b, m * n, 2)).reshape(x.shape)
+        seen = x if handles is None else handles.undragged(x.reshape(contours.shape)).reshape(x.shape)
+        force = sample(field, seen.reshape(b, m * n, 2)).reshape(x.shape)
         if has_pressure:
-            force = force + pressure * normals(x)
+            force = force + pressure * normals(seen)
         for term in terms:
-            force = force + term(x.reshape(contours.shape)).reshape(x.shape)
+            force = force + term(seen.reshape(contours.shape)).reshape(x.shape)
         x = smooth(x + step_lengths * force).clamp(min=corner, max=opposite)
-        return x if hold is None else hold(x.reshape(contours.shape)).reshape(x.shape)
+        return x if handles is None else handles.hold(x.reshape(contours.shape)).reshape(x.shape)
 
     return move
 

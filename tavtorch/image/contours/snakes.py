@@ -12,9 +12,10 @@ from torch import Tensor
 from tavtorch.derivative import holds, without_derivatives
 from tavtorch.image.check import check_device, check_image, full_precision
 from tavtorch.image.contours.forces import gvf_force
+from tavtorch.image.contours.handles import Handles
 from tavtorch.image.contours.motion import Term, Weight, normals, semi_implicit_step, unit_directions
 from tavtorch.image.contours.polygons import area, check_inside, check_points, crosses_itself, equidistant, many
-from tavtorch.image.contours.terms import held, repulsion
+from tavtorch.image.contours.terms import repulsion
 from tavtorch.precision import exact
 from tavtorch.solve import Solution, State, Stop, implicit, iterate
 
@@ -80,7 +81,8 @@ def evolve(
         repel: force, 0 or more, by which the contours of an image keep each other `REACH` pixels away, each from its
             six nearest: half of it where two touch, all of it where they overlap. 0.5 is enough in a unit field.
         anchors: `(b, k, 2)`, places inside the image that hold the contour, such as handles that a person moves: the
-            nearest point of the image's contours is kept on each.
+            nearest point of the image's contours is kept on each, in a bump as wide as it is far from where they rest
+            without it (which is found first).
         stop: `gap` is the greatest distance in pixels that a point moved over the last `every` steps, along the
             normals, since sliding along itself does not change a curve. Default: `Stop(0.1, 1000, every=10)`.
         adjoint: stopping rule of the backward pass, in rounds of `resample` steps. Default: `Stop(1e-3, max_iter=20)`,
@@ -107,9 +109,26 @@ def evolve(
         raise ValueError("balloon: an open contour has no inside to inflate; leave it at 0.")
     contours, field = full_precision(many(points)), full_precision(field)
     field = unit_directions(field) if unit else field
-    weights = {"elasticity": elasticity, "rigidity": rigidity, "balloon": balloon}
-    terms, hold = [*terms, *_repulsion(repel, closed)], _hold(anchors, contours)
-    move = semi_implicit_step(contours, field, **weights, step=step, ends=ends, terms=terms, hold=hold)
+    terms = [*terms, *_repulsion(repel, closed)]
+    moved_by = partial(
+        semi_implicit_step,
+        contours,
+        field,
+        elasticity=elasticity,
+        rigidity=rigidity,
+        balloon=balloon,
+        step=step,
+        ends=ends,
+        terms=terms,
+    )
+    to_rest = partial(_move_to_rest, contours.flatten(0, 1), closed=closed, resample=resample, stop=stop or AT_REST)
+    if anchors is None:
+        move = moved_by()
+    else:
+        places = _places(anchors, contours)
+        with without_derivatives():
+            free, _ = to_rest(moved_by())
+        move = moved_by(handles=Handles.of(places, free.value.reshape(contours.shape)))
 
     def record(x: Tensor) -> None:
         if history is not None:
@@ -122,7 +141,7 @@ def evolve(
 
     # Without a record of the steps, unless the gradient is that of all of them.
     with nullcontext() if adjoint is None else without_derivatives():
-        found, collapsed = _move_to_rest(contours.flatten(0, 1), move, closed, resample, stop or AT_REST, record)
+        found, collapsed = to_rest(move, record=record)
     x = found.value if adjoint is None else implicit(one_round, found.value, stop=adjoint, worst=math.inf)
 
     # A zero field has no edge to find, unless other forces do.
@@ -203,10 +222,11 @@ def segment(
 def _move_to_rest(
     x: Tensor,
     move: Callable[[Tensor], Tensor],
+    *,
     closed: bool,
     resample: int,
     stop: Stop,
-    record: Callable[[Tensor], None],
+    record: Callable[[Tensor], None] = lambda x: None,
 ) -> tuple[Solution, Tensor]:
     """Repeat `move` on contours `(k, n, 2)` until each rests or has collapsed, and whether it has, `(k,)`.
 
@@ -243,16 +263,13 @@ def _repulsion(repel: float, closed: bool) -> list[Term]:
     return [lambda x: repel * repulsion(x, REACH)] if repel else []
 
 
-def _hold(anchors: Tensor | None, contours: Tensor) -> Term | None:
-    """What keeps points on the anchors, if there are any; raise unless these are places."""
-    if anchors is None:
-        return None
+def _places(anchors: Tensor, contours: Tensor) -> Tensor:
+    """The anchors in the precision of the contours; raise unless these are places of the same pictures."""
     if anchors.shape[::2] != (len(contours), 2) or anchors.dim() != 3 or not holds(anchors.isfinite()):
         raise ValueError(
             f"anchors: expected finite places (x, y), ({len(contours)}, k, 2), got {tuple(anchors.shape)}."
         )
-    places = anchors.to(contours.dtype)
-    return lambda x: held(x, places)
+    return anchors.to(contours.dtype)
 
 
 def _extent(x: Tensor, closed: bool) -> Tensor:

@@ -1,4 +1,4 @@
-"""What `evolve` adds to the field of the picture: contours that push each other, and the hand that holds one."""
+"""What `evolve` adds to the field of the picture: contours that push each other."""
 
 import torch
 from torch import Tensor
@@ -34,16 +34,3 @@ def repulsion(contours: Tensor, reach: float) -> Tensor:
     point, outwards = others.gather(2, closest.expand(-1, -1, -1, 4)).split(2, dim=-1)
     gap = ((contours - point) * outwards).sum(-1, keepdim=True)
     return outwards * ((reach - gap) / (2 * reach)).clamp(0, 1)
-
-
-def held(contours: Tensor, anchors: Tensor) -> Tensor:
-    """The contours `(b, m, n, 2)` with the point nearest to each anchor, `(b, k, 2)`, put on it.
-
-    The springs of Kass et al. of any strength: the rest of the contour follows by its own elasticity.
-
-    Source: Kass, Witkin & Terzopoulos, IJCV 1(4), 1988, doi:10.1007/BF00133570.
-    """
-    points = contours.flatten(1, 2)
-    away = (anchors[:, :, None] - points.detach()[:, None]).norm(dim=-1)
-    nearest = away.argmin(-1, keepdim=True).expand(-1, -1, 2)
-    return points.scatter(1, nearest, anchors).reshape(contours.shape)

@@ -8,7 +8,7 @@ import torch
 from skimage.segmentation import morphological_chan_vese
 
 from tavtorch import Stop, circle, evolve, fill, gvf_force, segment
-from tavtorch.image.contours import area, chan_vese_force, edge_map, seeds, soft_fill, track
+from tavtorch.image.contours import area, chan_vese_force, crosses_itself, edge_map, seeds, soft_fill, track
 from tavtorch.image.contours.region import enclosed
 from tavtorch.image.contours.terms import repulsion
 from tavtorch.lab.data.synthetic.shapes import crowds
@@ -115,8 +115,41 @@ def test_a_handle_holds_the_contour():
     away = (found.value[:, None] - handle[:, :, None]).norm(dim=-1).amin(-1)
     free = segment(mask, start)
     assert away.amax() < 1.5 and (free.value - handle[:, :1]).norm(dim=-1).amin() > 10
-    opposite = found.value[0, found.value[0, :, 0] < 40]
+    opposite = found.value[0, (found.value[0] @ torch.tensor([1.0, -1.0])) < -15]  # left of the line between them
     assert ((opposite - torch.tensor([47.5, 45.0])).norm(dim=-1) - 20).abs().amax() < 2
+
+
+@pytest.mark.parametrize("drag", [-12.0, -5.0, 8.0, 15.0])
+def test_what_a_handle_pulls_comes_to_rest_and_does_not_cross_itself(drag):
+    """Out of a disk of radius 20, or into it, from the contour at rest or from where it was dragged to before."""
+    mask, way = disk().float(), torch.tensor([0.8, 0.6])
+    mask = mask + 0.1 * torch.randn(mask.shape, generator=dice())
+    middle = torch.tensor([47.5, 45.0])
+    rest = segment(mask, circle(middle[None], 24, 100)).value
+    handle = (middle + (20 + drag) * way)[None, None]
+    found = segment(mask, rest, anchors=handle)
+    assert found.converged.all() and found.iterations <= 300 and not crosses_itself(found.value).any()
+    assert (found.value - handle).norm(dim=-1).amin() < 1.5
+    behind = (found.value - middle) @ way < -10
+    assert ((found.value - middle).norm(dim=-1)[behind] - 20).abs().amax() < 1
+    before = segment(mask, rest, anchors=(middle + (20 + drag / 2) * way)[None, None]).value
+    again = segment(mask, before, anchors=handle)
+    assert iou(fill(again.value, (96, 96)), fill(found.value, (96, 96))) > 0.97
+
+
+def test_the_gradient_reaches_the_handle():
+    field = gvf_force(disk().double(), 0.2).value
+    rest = evolve(circle((47.5, 45.0), 24, 50).double(), field).value
+
+    def size(handle):
+        found = evolve(rest, field, anchors=handle, stop=Stop(1e-5, 2000, 50), adjoint=Stop(1e-4, 2000))
+        return area(found.value).sum()
+
+    handle = torch.tensor([[[70.0, 60.0]]], dtype=torch.float64, requires_grad=True)
+    (slope,) = torch.autograd.grad(size(handle), handle)
+    step = 1e-2 * torch.eye(2, dtype=torch.float64)
+    expected = [(size(handle.detach() + d) - size(handle.detach() - d)).item() / 2e-2 for d in step]
+    torch.testing.assert_close(slope.flatten(), torch.tensor(expected).double(), rtol=1e-3, atol=0)
 
 
 def film(frames=12, size=72, radius=7.0):
