@@ -1,24 +1,34 @@
-"""Force fields and snakes against their peers, side by side: `uv run --group bench benchmarks/contours.py`.
+"""Force fields and snakes against their peers, side by side: `uv run --group bench benchmarks/contours.py [PARTS]`.
 
 Times are process CPU seconds, the least of some runs: OMP_NUM_THREADS=1 makes them those of one thread. Read the
 ratios. Where there is a GPU a last section measures batches on it, in wall time.
 """
 
+import math
 import sys
 import time
 from functools import partial
+from itertools import product
 
 import numpy as np
 import scipy.sparse as sparse
 import torch
 import torch.nn.functional as F
-from measure import seconds
+from measure import front, seconds
 from scipy.sparse.linalg import spsolve
 from skimage import data
 from skimage.segmentation import active_contour, chan_vese, morphological_chan_vese
 
 from tavtorch import Stop, circle, evolve, fill, gaussian_force, gvf_force, kass_force, segment
-from tavtorch.image.contours import chan_vese_force, edge_map, ggvf_force, segment_crowd, track, vfc_force
+from tavtorch.image.contours import (
+    chan_vese_force,
+    crosses_itself,
+    edge_map,
+    ggvf_force,
+    segment_crowd,
+    track,
+    vfc_force,
+)
 from tavtorch.image.contours.polygons import equidistant
 from tavtorch.lab.data.synthetic.shapes import apples, bays, crowds, runners, stars
 from tavtorch.lab.kinds.contours import hausdorff, iou
@@ -97,9 +107,18 @@ def accuracy_of_gvf():
         runs = {"solved": lambda u: gvf_force(u, 0.2).value} | {
             f"explicit, {steps} steps": partial(explicit, steps=steps) for steps in (80, 1000)
         }
-        for how, run in runs.items():
-            spent = seconds(partial(run, image))
-            print(f"  {name:8} {how:22} {turned(run(image), exact):8.3f} degrees {1000 * spent:8.1f} ms")
+        found = {how: (turned(run(image), exact), seconds(partial(run, image))) for how, run in runs.items()}
+        for how, (angle, spent) in found.items():
+            print(f"  {name:8} {how:22} {angle:8.3f} degrees {1000 * spent:8.1f} ms")
+        (ours, fast), (theirs, slow) = found["solved"], found["explicit, 1000 steps"]
+        front(
+            "gvf_force",
+            {
+                (f"{name} 256², off the direct solution: tavtorch", "degrees"): round(ours, 4),
+                (f"{name} 256², off the direct solution: explicit, 1000 steps", "degrees"): round(theirs, 4),
+                (f"{name} 256², processor time over that of 1000 explicit steps", ""): round(fast / slow, 3),
+            },
+        )
         peer = itk_gvf(image)
         if peer:
             print(f"  {name:8} {'ITK, 80 steps':22} {turned(peer[0], exact):8.3f} degrees {1000 * peer[1]:8.1f} ms")
@@ -207,12 +226,22 @@ def learned(scene=None):
         name = f"learned edges, {start} radii, noise {noise}"
         rows[name] = crowds(4, 256, start=start, noise=noise, generator=dice())
     rows["learned edges, twice the size"] = twice(scene)
+    rows["learned edges, off the middle"] = shifted = crowds(6, 256, shift=14.0, generator=dice(1))
     for name, one in rows.items():
         begin = time.process_time()
         found = segment_crowd(one.image, one.points)
         spent = time.process_time() - begin
         score, collapsed = cells_iou(found.value, one.truth), found.gap.isinf().sum()
         print(f"  {name:38} {score.mean():.3f} {score.min():.2f} {collapsed:4} {spent:6.1f} s")
+    score = score[cut_by_the_frame(shifted.truth, least=60)]
+    print(f"    those of {len(score):3} cells that the frame cuts  {score.mean():.3f} {score.min():.2f}")
+
+
+def cut_by_the_frame(truth, least):
+    """Which cells, `(b, m)`, the frame cuts and leaves at least so many pixels of."""
+    rim = torch.ones_like(truth[0, 0])
+    rim[1:-1, 1:-1] = False
+    return (truth & rim).flatten(2).any(2) & (truth.flatten(2).sum(2) >= least)
 
 
 def twice(scene):
@@ -259,6 +288,26 @@ def followed():
         masks = fill(track(film.image, film.points, **options).value[0], (96, 96))
         spent, score = (time.process_time() - start) / 100, iou(masks, film.truth[0][:, None])
         print(f"  {name:38} {score.mean():.3f} {score.min():.2f} {1000 * spent:7.1f} ms")
+
+
+def dragged():
+    """Handles that a person drags from contours at rest: how many of these settle, cross themselves, and how long."""
+    print("\nhandles dragged by 10 and 20 pixels, out of disks of 512 x 512 and into them, noise 0, 0.05 and 0.2")
+    for n in (100, 200, 400):
+        settled, crossed, times = 0, 0, []
+        for radius, noise in product((40.0, 80.0, 120.0), (0.0, 0.05, 0.2)):
+            middle = torch.tensor([256.0, 256.0])
+            image = fill(circle(middle[None], radius, 400), (512, 512)).float()
+            field = gvf_force(image + noise * torch.randn(image.shape, generator=dice()), 0.2).value
+            rest = evolve(circle(middle[None], radius + 10, n), field).value
+            for drag, angle in product((-20.0, -10.0, 10.0, 20.0), (0.3, 1.1)):
+                way = torch.tensor([math.cos(angle), math.sin(angle)])
+                start = time.process_time()
+                found = evolve(rest, field, anchors=(middle + (radius + drag) * way)[None, None])
+                times.append(time.process_time() - start)
+                settled += int(found.gap.item() < 0.1)
+                crossed += int(crosses_itself(found.value).item())
+        print(f"  {n} points: {settled} of {len(times)} settle, {crossed} cross, {1000 * max(times):.0f} ms at most")
 
 
 def cells_iou(points, truth):
@@ -314,18 +363,17 @@ def on_the_gpu():
         print(f"  {count:5}: {1000 * solve:8.2f} ms, {1000 * creep:8.2f} ms")
 
 
+PARTS = (
+    *(steps_of_gvf, accuracy_of_gvf, gradients_of_gvf, quality, capture_range),
+    *(crowded, apples_by_regions, followed, dragged, speed_of_snakes, on_the_gpu),
+)
+
+
 def main():
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, python {sys.version.split()[0]}")
-    steps_of_gvf()
-    accuracy_of_gvf()
-    gradients_of_gvf()
-    quality()
-    capture_range()
-    crowded()
-    apples_by_regions()
-    followed()
-    speed_of_snakes()
-    on_the_gpu()
+    for part in PARTS:
+        if part.__name__ in (sys.argv[1:] or [part.__name__]):
+            part()
 
 
 if __name__ == "__main__":

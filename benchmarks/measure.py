@@ -60,6 +60,11 @@ def record(file: str, figures: dict[tuple[str, str], float]) -> list[Figure]:
     return made
 
 
+def front(system: str, figures: dict[tuple[str, str], float]) -> None:
+    """Record figures that the README of the project shows of a system, named as its row begins."""
+    record("front", {(f"{system}: {what}", unit): value for (what, unit), value in figures.items()})
+
+
 def newest(file: str) -> dict[str, Figure]:
     """The last figure of each thing that was measured."""
     path = RESULTS / f"{file}.jsonl"

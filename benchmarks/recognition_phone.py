@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from measure import front
 from omegaconf import OmegaConf
 from recognition import at_two_percent, chromaprint, cut, distance, recordings, split_of
 from torch import Tensor
@@ -99,16 +100,21 @@ def main():
                     return transmitted(wave, RATE, condition, talkers, generator)
 
                 known, unknown = (torch.stack([sent(wave) for wave in some]) for some in (clips, others))
-                cells = []
+                cells, recalls = [], {}
                 for system, ask in systems.items():
                     right = np.mean([found == name for found, name in zip(ask(known), names, strict=True)])
                     false = np.mean([found is not None for found in ask(unknown)])
                     cells.append(f"{system} {100 * right:5.1f} / {100 * false:4.1f}")
+                    recalls[system] = 100 * right
                 if stored:
                     near = [[distance(chromaprint(wave, RATE), stored) for wave in some] for some in (known, unknown)]
-                    recall, sure = at_two_percent(*near, which)
-                    cells.append(f"chromaprint {recall:5.1f} ({sure:5.1f})")
+                    recall, recalls["chromaprint"] = at_two_percent(*near, which)
+                    cells.append(f"chromaprint {recall:5.1f} ({recalls['chromaprint']:5.1f})")
                 print(f"{seconds:2} s {title:12}  {'   '.join(cells)}", flush=True)
+                what = f"{title}, {seconds} s, {arguments.clips} clips, right"
+                front(
+                    "recognise", {(f"{what}: {name}", "%"): round(float(share), 1) for name, share in recalls.items()}
+                )
 
 
 if __name__ == "__main__":

@@ -1,13 +1,14 @@
 """How fast songs are separated, made and loaded: `uv run benchmarks/separation.py`, on an idle machine.
 
 `hpss`, `nmf [SONG]` and `minima SONGS` after it measure those, beside librosa, scikit-learn and torchnmf (group
-`bench`); SONG is a folder of stems, SONGS a folder of such; `drums SONGS` scores hpss on them. `files [HOURS [SUFFIX]]`
-separates a long recording from disk to disk, `live` while it plays. Without a word: the network.
+`bench`); SONG is a folder of stems, SONGS a folder of such; `drums SONGS` scores hpss on them, `songs SONGS` the
+network trained last. `files [HOURS [SUFFIX]]` separates a long recording from disk to disk, `live` while it plays.
+Without a word: the speed of the network.
 
-Prints one row a measurement. The scores of trained networks come from train.py and evaluate.py;
-they stand in benchmarks/README.md with the commands that made them.
+Prints one row a measurement.
 """
 
+import csv
 import subprocess
 import sys
 import tempfile
@@ -19,7 +20,7 @@ from pathlib import Path
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
-from measure import timed
+from measure import front, timed
 from torchmetrics.functional.audio import scale_invariant_signal_distortion_ratio as si_sdr
 
 import tavtorch
@@ -121,6 +122,8 @@ def hpss():
             )
             print(f"{size} x {size} {kind:16s} {1e3 * peer:12.0f} {1e3 * ours:11.1f} {peer / ours:14.1f}", end="")
             print(f"{1e3 * many / 16:21.1f}")
+            if size == 17:
+                front("hpss", {(f"a minute, kernel 17, {kind}: librosa", "times"): round(peer / ours, 2)})
 
 
 def music(song=None):
@@ -216,6 +219,7 @@ def drums(folder, most=30):
     import librosa
 
     print("drums                      mixture   librosa   same kernel   separate_hpss   separate_nmf    SI-SDR, dB")
+    rows = []
     for song in sorted(Path(folder).iterdir()):
         found = next(iter(song.glob("drums.*")), None) if song.is_dir() else None
         if found is None:
@@ -235,6 +239,35 @@ def drums(folder, most=30):
         )
         scores = [si_sdr(torch.as_tensor(estimate), torch.from_numpy(truth)).item() for estimate in estimates]
         print(f"{song.name:22s}" + "".join(f"{score:12.2f}" for score in scores), flush=True)
+        rows += [scores] if truth.any() else []
+    means = torch.tensor(rows).mean(0).tolist()
+    front(
+        "separate_nmf",
+        {
+            (f"drums of {len(rows)} songs, mean SI-SDR: {name}", "dB"): round(means[column], 3)
+            for name, column in (("tavtorch", -1), ("librosa", 1))
+        },
+    )
+
+
+def songs(folder, *settings):
+    """Scores of the network trained last on the karaoke clips, and on the multitracks, of a folder of stems."""
+    for name, pattern in (("karaoke", "mir_*"), ("multitracks", "eif_*")):
+        found = sorted(Path(folder).resolve().glob(pattern))
+        with tempfile.TemporaryDirectory() as some:
+            for song in found:
+                (Path(some) / song.name).symlink_to(song)
+            words = [f"name={name}", "data=stems", f"data.root={some}", "data.test=1", *settings]
+            subprocess.run([sys.executable, "evaluate.py", *words], check=True)
+        scores = max(Path("runs", name).glob("csv/*/metrics.csv"), key=lambda path: path.stat().st_mtime)
+        last = list(csv.DictReader(scores.open()))[-1]
+        front(
+            "train.py",
+            {
+                (f"{len(found)} {name}, vocals, median {what}", "dB"): round(float(last[f"test/vocals/{column}"]), 3)
+                for what, column in (("SI-SDR gain", "si_sdr_gain"), ("SDR", "sdr"))
+            },
+        )
 
 
 def files(hours="0.25", suffix=".wav"):
@@ -283,7 +316,7 @@ def live(count="8"):
 
 
 def main():
-    chosen = {"hpss": hpss, "nmf": nmf, "minima": minima, "drums": drums, "files": files, "live": live}
+    chosen = {"hpss": hpss, "nmf": nmf, "minima": minima, "drums": drums, "songs": songs, "files": files, "live": live}
     if len(sys.argv) > 1:
         print(f"{torch.get_num_threads()} threads, {DEVICE}")
         return chosen[sys.argv[1]](*sys.argv[2:])
