@@ -2,7 +2,6 @@
 
 import functools
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,6 +10,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import nn
+
+from tavtorch.atomic import whole
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -27,15 +28,12 @@ def write_model(path: str | Path, model: nn.Module, settings: dict[str, Any]) ->
     """
     path = Path(path)
     tensors = {name: tensor.detach().cpu().float().contiguous() for name, tensor in model.state_dict().items()}
-    part = path.with_name(f".{os.getpid()}.{path.name}")
     try:
-        part.write_bytes(save(tensors, {"settings": json.dumps(settings)}))
-        part.replace(path)
+        path.parent.stat()  # a folder that is missing is a slip of the pen, and not made
+        with whole(path) as part:
+            part.write_bytes(save(tensors, {"settings": json.dumps(settings)}))
     except OSError as error:
         raise ValueError(f"path: {path} cannot be written ({error.strerror}); choose another place.") from error
-    finally:
-        if part.is_file():
-            part.unlink()
 
 
 def read_model(kind: type[Model], path: str | Path, settings: dict[str, Any]) -> Model:

@@ -105,6 +105,14 @@ def test_a_place_that_may_not_be_written(path, small, monkeypatch):
     assert path.read_bytes() == before and [file.name for file in path.parent.iterdir()] == [path.name]
 
 
+def test_a_folder_of_that_name_stays(tmp_path, small):
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models/mine").touch()
+    with pytest.raises(ValueError, match="models cannot be written .Is a directory.; choose another"):
+        small.save(tmp_path / "models")
+    assert (tmp_path / "models/mine").exists()
+
+
 def test_no_folder_for_caches_is_needed():
     """Nothing is downloaded, unpacked or compiled, so that a read-only home is as good as any."""
     nowhere = dict.fromkeys(("HOME", "XDG_CACHE_HOME", "TMPDIR", "TORCH_HOME", "TORCHINDUCTOR_CACHE_DIR"), "/proc/none")

@@ -14,7 +14,7 @@ from lightning.fabric.plugins import CheckpointIO
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
-from tavtorch.lab.data.atomic import whole
+from tavtorch.atomic import whole
 
 log = logging.getLogger(__name__)
 

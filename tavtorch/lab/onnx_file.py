@@ -10,8 +10,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tavtorch.atomic import whole
 from tavtorch.audio.separation import UNet
-from tavtorch.lab.data.atomic import whole
 
 
 def write_onnx(path: Path, model: UNet, *, seconds: float = 12.0) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import lightning as L
 
-from tavtorch.lab.data.atomic import remove_parts
+from tavtorch.atomic import remove_parts
 from tavtorch.lab.data.batches import Batch, select
 from tavtorch.lab.data.results import Results
 from tavtorch.lab.task import Task, from_all_processes

@@ -20,9 +20,9 @@ from tavtorch import (
     segment,
     separate_components,
 )
+from tavtorch.atomic import whole
 from tavtorch.audio.recognition import fingerprint_stream
 from tavtorch.image.splitting.split import Split
-from tavtorch.lab.data.atomic import whole
 from tavtorch.lab.data.batches import loader
 from tavtorch.lab.data.files import About, Picture, read_audio, read_picture, write_audio, write_picture
 from tavtorch.lab.data.folder import Files, Folder

@@ -5,12 +5,13 @@ has of songs that are still there is right, however old it is. It may be deleted
 """
 
 import json
-import os
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
 
+from tavtorch.atomic import whole
 from tavtorch.audio.recognition.index import Index
 from tavtorch.audio.recognition.landmarks import Recipe
 
@@ -36,12 +37,8 @@ def write_index(path: Path, index: Index) -> None:
     """Write an index for `read_index`, whole or not at all; where nothing can be written, it is built each time."""
     from safetensors.torch import save_file
 
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
+    with suppress(OSError), whole(path) as part:
         save_file(index.tensors(), part, _about(index.recipe))
-        part.replace(path)
-    except OSError:
-        part.unlink(missing_ok=True)
 
 
 def _about(recipe: Recipe) -> dict[str, str]:

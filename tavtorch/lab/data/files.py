@@ -1,6 +1,6 @@
 """Files in and out: pictures; recordings, whole or in excerpts. Results appear whole or not at all."""
 
-from tavtorch.lab.data.atomic import whole
+from tavtorch.atomic import whole
 from tavtorch.lab.data.picture_files import PICTURES, Picture, picture_size, read_mask, read_picture, write_picture
 from tavtorch.lab.data.raster_files import About
 from tavtorch.lab.data.sound_files import AUDIO, AudioBlocks, SoundAbout, audio_info, read_audio, sound_about

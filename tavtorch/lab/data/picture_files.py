@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tavtorch.lab.data.atomic import whole
+from tavtorch.atomic import whole
 from tavtorch.lab.data.raster_files import ORIENTATION, About, Raw, ancillary, opened, png, read_raster
 from tavtorch.lab.data.tiff_files import is_tiff, read_tiff, read_tiff_pages, tiff, tiff_size
 

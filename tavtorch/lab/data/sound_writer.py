@@ -13,8 +13,8 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tavtorch.atomic import whole
 from tavtorch.audio.check import finite
-from tavtorch.lab.data.atomic import whole
 
 _PLAIN = (".wav", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64")
 WRITABLE = (*_PLAIN, ".flac", ".ogg", ".oga", ".opus", ".mp3")

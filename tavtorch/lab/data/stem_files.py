@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
 
-from tavtorch.lab.data.atomic import whole
+from tavtorch.atomic import whole
 from tavtorch.lab.data.sound_results import Form, form_of_peak
 from tavtorch.lab.data.sound_writer import AudioWriter, sample_bytes
 

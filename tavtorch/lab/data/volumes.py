@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from tavtorch.lab.data.atomic import whole
+from tavtorch.atomic import whole
 from tavtorch.lab.data.media import Media
 from tavtorch.lab.data.picture_files import (
     PICTURES,

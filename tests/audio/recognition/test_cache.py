@@ -71,7 +71,7 @@ def test_where_nothing_can_be_written_it_is_built(place):
     file = place.with_name("songs.db.index")
     file.unlink()
     file.mkdir()
-    assert name(Library(place), 2) == "song 2" and not list(file.parent.glob("*.part"))
+    assert name(Library(place), 2) == "song 2" and not list(file.parent.glob(f".*.{file.name}"))
 
 
 def test_a_shard_and_a_small_library_have_none(tmp_path, place):

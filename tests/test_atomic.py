@@ -1,18 +1,18 @@
 import pytest
 
-from tavtorch.lab.data.atomic import whole
+from tavtorch.atomic import whole
 
 
-def test_a_folder_replaces_a_folder_and_a_file_replaces_a_folder(tmp_path):
+def test_a_folder_replaces_a_folder_and_no_file_does(tmp_path):
     place = tmp_path / "deep/result"
     for content in ("first", "second"):
         with whole(place) as part:
             part.mkdir()
             (part / content).touch()
     assert [path.name for path in place.iterdir()] == ["second"]
-    with whole(place) as part:
+    with pytest.raises(IsADirectoryError), whole(place) as part:
         part.write_text("third")
-    assert place.read_text() == "third"
+    assert [path.name for path in place.iterdir()] == ["second"]
     assert [path.name for path in place.parent.iterdir()] == ["result"]
 
 

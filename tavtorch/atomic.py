@@ -15,7 +15,8 @@ _LONGEST = 240  # bytes of a name that leave room for the number of the process:
 def whole(path: Path) -> Iterator[Path]:
     """A temporary place beside `path`, for a file or a folder, that becomes `path` when the block ends well.
 
-    Whoever looks at `path` sees nothing or all of it, also where the program is killed in between.
+    Whoever looks at `path` sees nothing or all of it, also where the program is killed in between. A file takes the
+    place of a file and a folder that of a folder; a file that would take that of a folder is an `OSError`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     name = path.name
@@ -24,7 +25,7 @@ def whole(path: Path) -> Iterator[Path]:
     part = path.with_name(f".{os.getpid()}.{name}")
     try:
         yield part
-        if path.is_dir():  # which a file or folder cannot replace
+        if path.is_dir() and part.is_dir():  # which `replace` does not do
             old = part.with_name(f"{part.name}.old")
             path.replace(old)
             part.replace(path)
