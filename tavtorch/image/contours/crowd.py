@@ -56,15 +56,14 @@ def segment_crowd(
 
         f = 2 |∇P|,        P(x) the probability that x belongs to the object, from 0 to 1,
 
-    which are closed curves, however uncertain a part of them is. Windows are sampled at 48² places, whatever their
-    size, and brought to mean 0 and deviation 1: neither scale nor light counts. The gradient in `image` and in the
-    weights is that of `gvf_force` and `evolve`.
+    which are closed curves, however uncertain a part of them is; what lies outside of the frame does not belong to it.
+    Windows are sampled at 48² places, whatever their size, and brought to mean 0 and deviation 1: neither scale nor
+    light counts. The gradient in `image` and in the weights is that of `gvf_force` and `evolve`.
 
     Args:
         image: `(b, c, h, w)`; the mean of the channels counts.
         points: `(b, n, 2)` or `(b, m, n, 2)`, each about one object: the weights of the package are trained with
-            circles of 1 to 1.4 radii about roundish cells, brighter or not than their neighbours, none of them cut by
-            the frame.
+            circles of 1 to 1.4 radii about roundish cells, brighter or not than their neighbours, if they have any.
         model: the network; None takes the one that comes with the package.
         elasticity: see `evolve`.
         stop: as in `evolve`, in samples of the window, of which the radius of a circle has 15. Default:
@@ -223,7 +222,7 @@ def _in_picture(known: Tensor, windows: Windows, image: Tensor) -> Tensor:
 
 
 def _look(image: Tensor, contours: Tensor, windows: Windows, model: CrowdModel) -> Tensor:
-    """`P` in each window, `(b m, 1, s, s)`; 0 where nothing is seen."""
+    """`P` in each window, `(b m, 1, s, s)`; 0 where nothing is seen, and outside of the picture."""
     b, m = contours.shape[:2]
     u = image.mean(1, keepdim=True).to(contours.dtype)
     line = torch.arange(SIDE, dtype=u.dtype, device=u.device)
@@ -238,7 +237,7 @@ def _look(image: Tensor, contours: Tensor, windows: Windows, model: CrowdModel) 
     within = ((places > low) & (places < high)).all(-1).reshape(seen.shape)
     start = fill(windows.inside(contours).flatten(0, 1), (SIDE, SIDE))
     known = model.probability(torch.cat((seen, within.to(u.dtype), start.to(u.dtype)), 1))
-    return torch.where(flat, 0, known)
+    return torch.where(flat | ~within, 0, known)
 
 
 def _field(known: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ class Scenes(Dataset[dict[str, Any]]):
         shapes: `synthetic.shapes.crowds` with its size and number of objects.
         noise: least and largest standard deviation of the noise of a picture, drawn evenly.
         start: least and largest radius of the circles over that of the cells, drawn evenly for each picture.
+        places: numbers of places for the cells of a picture, one of them drawn for each.
         negative: share of the pictures that are turned into their negatives: dark cells on bright ground.
         part: what the scenes are for; those of another one are others.
         seed: of all random numbers.
@@ -30,18 +31,20 @@ class Scenes(Dataset[dict[str, Any]]):
         *,
         noise: Sequence[float] = (0.0, 0.05),
         start: Sequence[float] = (1.0, 1.4),
+        places: Sequence[int | None] = (None,),
         negative: float = 0.3,
         part: str = "train",
         seed: int = 0,
     ) -> None:
-        self.shapes, self.noise, self.start, self.negative = shapes, noise, start, negative
+        self.shapes, self.noise, self.start, self.places, self.negative = shapes, noise, start, places, negative
         self.part, self.seed = part, seed
 
     def __getitem__(self, number: int) -> dict[str, Any]:
         generator = item_generator(self.seed, f"{self.part} {number}")
-        *shares, toss = torch.rand(3, generator=generator).tolist()
+        *shares, toss, pick = torch.rand(4, generator=generator).tolist()
         noise, start = (low + s * (high - low) for s, (low, high) in zip(shares, (self.noise, self.start), strict=True))
-        image, truth, points = self.shapes(1, noise=noise, start=start, generator=generator)
+        places = self.places[int(pick * len(self.places))]
+        image, truth, points = self.shapes(1, noise=noise, start=start, places=places, generator=generator)
         image = 1 - image if toss < self.negative else image
         return {"inputs": {"image": image[0], "points": points[0]}, "truth": truth[0]}
 

@@ -28,7 +28,7 @@ def test_cells_that_touch_are_told_apart():
     scene = crowds(1, 256, generator=dice(777))
     found = segment_crowd(scene.image, scene.points)
     score = scores(found, scene.truth)
-    assert score.mean() > 0.94 and score.min() > 0.8 and found.converged.float().mean() > 0.97
+    assert score.mean() > 0.95 and score.min() > 0.85 and found.converged.all()
     assert scores(segment(scene.image, scene.points), scene.truth).min() < 0.5  # by all edges
 
 
@@ -36,14 +36,17 @@ def test_an_object_of_its_own_is_found_in_any_contrast():
     disk = fill(circle((32.0, 30.0), 12.0, 200), (65, 70))
     for image in (disk.float(), 1 - 0.01 * disk.float(), 100 + 7 * disk.float().repeat(1, 3, 1, 1)):
         found = segment_crowd(image, circle((33.0, 31.0), 15.0, 64))
-        assert scores(found, disk) > 0.83 and found.converged.all()
+        assert scores(found, disk) > 0.9 and found.converged.all()
 
 
-def test_a_cell_at_the_frame_is_found_within_it():
-    """Crowds to train on have none that the frame cuts: it is not found as well as others."""
+def test_cells_that_the_frame_cuts_are_found_within_it():
     disk = fill(circle((2.0, 32.0), 12.0, 200), (65, 70))
     found = segment_crowd(disk.float(), circle((2.0, 32.0), 15.0, 64).clamp(min=0))
-    assert scores(found, disk) > 0.7 and found.value.min() >= -0.5
+    assert scores(found, disk) > 0.9 and found.value.min() >= -0.5
+    scene = crowds(1, 256, shift=14.0, generator=dice(1))
+    cut = torch.cat([side.any(-1) for side in (scene.truth[0, :, 0], scene.truth[0, :, -1])])  # on top, at the bottom
+    found = segment_crowd(scene.image, scene.points)
+    assert cut.sum() > 5 and scores(found, scene.truth).min() > 0.7 and found.converged.all()
 
 
 def test_where_nothing_is_seen_nothing_is_found():
@@ -64,7 +67,7 @@ def test_a_window_has_the_start_in_its_middle():
 def test_what_the_network_sees_is_the_object():
     disk = fill(circle((32.0, 30.0), 12.0, 200), (65, 70))
     known = probabilities(disk.float(), circle((33.0, 31.0), 15.0, 64), CrowdModel.pretrained())
-    assert known.shape == disk.shape and each_iou(known > 0.5, disk) > 0.87
+    assert known.shape == disk.shape and each_iou(known > 0.5, disk) > 0.88
     assert known[..., 60:].eq(0).all()  # outside of the window
 
 

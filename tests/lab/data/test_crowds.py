@@ -22,10 +22,18 @@ def test_a_scene_is_the_same_in_any_order_and_another_in_another_part():
 
 def test_starts_and_negatives_are_drawn():
     items = [Scenes(SMALL, noise=(0.0, 0.0), start=(1.0, 1.5), negative=0.25)[i] for i in range(80)]
-    dark = sum(bool(item["inputs"]["image"][0][item["truth"].any(0)].mean() < 0.5) for item in items)
-    assert 8 <= dark <= 34
+    bright_ground = sum(bool(item["inputs"]["image"][0][~item["truth"].any(0)].median() > 0.5) for item in items)
+    assert 8 <= bright_ground <= 34
     covered = [float((item["inputs"]["points"].amax(1) - item["inputs"]["points"].amin(1)).mean()) for item in items]
     assert max(covered) > 1.25 * min(covered)
+
+
+def test_cells_take_some_of_the_places():
+    """In the picture of nine places the cells are smaller than in that of four."""
+    size = [int(Scenes(SMALL, places=[places])[0]["truth"].sum()) for places in (None, 4, 9)]
+    assert size[0] == size[1] and 0.3 < size[2] / size[0] < 0.6
+    items = [Scenes(SMALL, places=[4, 9])[i]["truth"].sum() for i in range(40)]
+    assert 8 <= sum(int(area) < 0.7 * size[0] for area in items) <= 32
 
 
 def module(**options):

@@ -69,6 +69,7 @@ def crowds(
     noise: float = 0.02,
     start: float = 1.2,
     shift: float = 0.0,
+    places: int | None = None,
     n: int = 64,
     generator: torch.Generator | None = None,
 ) -> Scene:
@@ -81,14 +82,18 @@ def crowds(
         noise: standard deviation of the Gaussian noise.
         start: radius of the circles over the mean radius of their cells; they are clamped to the picture.
         shift: pixels by which a crowd may lie off the middle, so that the frame cuts the cells of a side.
+        places: of the grid, of which the cells take some at random, so that some of them touch no other; by default as
+            many as there are cells.
         n: points of the circles.
         generator: the source of randomness, whose device the pictures are on.
     """
     dice = _Dice(generator)
-    side = math.ceil(objects**0.5)
+    places = max(objects, places or 0)
+    side = math.ceil(places**0.5)
     pitch = size / side
     cell = torch.arange(objects, device=dice.device)
-    center = pitch * (torch.stack((cell % side, cell // side), -1) + 0.5) - 0.5
+    place = dice(0, 1, count, places).argsort(1)[:, :objects] if places > objects else cell
+    center = pitch * (torch.stack((place % side, place // side), -1) + 0.5) - 0.5
     center = center + pitch * dice(-0.1, 0.1, count, objects, 2)
     center = center + (dice(-shift, shift, count, 1, 2) if shift else 0.0)
     radius = pitch * dice(0.42, 0.54, count, objects)
