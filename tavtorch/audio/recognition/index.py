@@ -208,7 +208,10 @@ class Index:
     def by_frame(
         self, start: Tensor, clip: Landmarks, *, tempo: float | Tensor = 1.0, pitch: float | Tensor = 1.0
     ) -> Tensor:
-        """The sums of `verify`, of `w E` and of `w²`, over the peaks at each frame: `(2, b, frames)`; see `span`."""
+        """The sums of `verify`, of `w E` and of `w²`, over the peaks at each frame: `(2, b, frames)`.
+
+        `best_part` and `least_rest` are made of them; arguments as of `span`.
+        """
         tempo, pitch = (torch.as_tensor(x, device=self.device).reshape(-1, 1) for x in (tempo, pitch))
         time, level, weight = (x[:, 0] for x in self._at_peaks(start[:, None], clip, tempo, pitch))
         sums = torch.zeros(2, len(start), clip.frames, device=self.device)
@@ -285,6 +288,21 @@ def best_part(sums: Tensor) -> tuple[Tensor, Tensor]:
     parts = (value / variance.clamp(min=1).sqrt()).triu(1)
     best = parts.flip(1).flatten(1).argmax(1)
     return frames - best // (frames + 1), best % (frames + 1)
+
+
+def least_rest(sums: Tensor, share: int) -> Tensor:
+    """The score of `Index.verify` without one part of the clip, the least over all parts of length frames / share.
+
+    It is low where one moment of the clip speaks for a song alone.
+
+    Args:
+        sums: from `Index.by_frame`.
+        share: the part is so small a part of the clip.
+    """
+    length = -(-sums.shape[-1] // share)
+    total = F.pad(sums, (1, 0)).cumsum(-1)
+    value, variance = total[..., -1:] - (total[..., length:] - total[..., :-length])
+    return (value / variance.clamp(min=1).sqrt()).amin(-1)
 
 
 def _counted_up(counts: Tensor) -> Tensor:

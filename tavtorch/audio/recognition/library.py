@@ -227,6 +227,9 @@ class Library:
         z of `Index.verify` (0 without evidence), v the votes of the candidate, and the mean over the candidates of
         other songs. The square root of a count has variance ¼. If the song is unknown, no candidate has a high score.
 
+        Songs may share one sound, which then has a high score alone. So a match is accepted if its score reaches the
+        threshold, and z without any fifth of the clip at least 0.3 times the threshold.
+
         A clip that is not accepted as it is, or hardly, may be changed. Votes for its loudest peaks, moved as about 170
         changes would move them, choose some places; the levels there measure the change; at the likeliest two the clip
         is recognised once more. A clip of an unknown song finds its best among all changes too, for which 4 is taken

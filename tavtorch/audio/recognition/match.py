@@ -15,7 +15,8 @@ class Match(NamedTuple):
     score: float
     """A z-score, see `Library.recognise`."""
     accepted: bool
-    """Whether the score reaches the threshold; if not, the clip is probably of no song of the library."""
+    """Whether the score reaches the threshold, and more than one moment of the clip speaks for the song; if not, the
+    clip is probably of no song of the library."""
     speed: float = 1.0
     """How many times as fast the clip is played, its pitch with it, as by a turntable."""
     tempo: float = 1.0

@@ -74,7 +74,12 @@ class Shards:
     def span(
         self, start: Tensor, clip: Landmarks, *, tempo: float | Tensor = 1.0, pitch: float | Tensor = 1.0
     ) -> tuple[Tensor, Tensor]:
-        return best_part(self.total(self.own.by_frame(self._on_own(start), clip, tempo=tempo, pitch=pitch)))
+        return best_part(self.by_frame(start, clip, tempo=tempo, pitch=pitch))
+
+    def by_frame(
+        self, start: Tensor, clip: Landmarks, *, tempo: float | Tensor = 1.0, pitch: float | Tensor = 1.0
+    ) -> Tensor:
+        return self.total(self.own.by_frame(self._on_own(start), clip, tempo=tempo, pitch=pitch))
 
     def lookup(self, query: Hashes, *, tolerance: int = 0) -> tuple[Tensor, Tensor, Tensor]:
         """The rows of this process, with frames of the timeline of all."""

@@ -7,7 +7,7 @@ import torch
 
 from tavtorch import Library, fingerprint, pairs, recognise
 from tavtorch.audio.recognition import COURSE, Match, Peaks, Recipe, recognise_stream, setlist
-from tavtorch.audio.recognition.index import Index
+from tavtorch.audio.recognition.index import Index, least_rest
 
 RATE = 8000
 
@@ -61,6 +61,26 @@ def test_a_clip_may_begin_before_its_song_and_end_after_it(known):
 def test_an_unknown_song_is_refused(known):
     answers = known.recognise(fingerprint(torch.cat([song(i)[..., : 4 * RATE] for i in range(50, 62)]), RATE))
     assert not any(match.accepted for matches in answers for match in matches)
+
+
+def test_one_moment_is_not_enough(known):
+    """Two songs share a sound of a second; two seconds of five are enough."""
+
+    def heard(seconds):
+        around = torch.cat((song(70)[..., : 2 * RATE], song(3)[..., 4 * RATE :]), 2)[..., : (2 + seconds) * RATE]
+        return fingerprint(torch.cat((around, song(71)), 2)[..., : 5 * RATE], RATE)
+
+    match = one(known, heard(1))
+    assert match.name == "song 3" and match.score > 5 and not match.accepted
+    assert one(known, heard(2)).accepted
+
+
+def test_the_score_without_a_moment():
+    """Values 1, 5, 1, 1 and 2, of variance 4 each: without the second (1 + 1 + 1 + 2) / √16."""
+    sums = torch.tensor([[[1.0, 5.0, 1.0, 1.0, 2.0]], [[4.0] * 5]])
+    assert least_rest(sums, 5).tolist() == [1.25]
+    assert least_rest(sums, 2).tolist() == pytest.approx([3 / 8**0.5])  # three frames go: 1, 5 and 1
+    assert least_rest(sums[..., :1], 5).tolist() == [0.0]
 
 
 @pytest.mark.parametrize("change", [0.985, 1.015])
