@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 class Folder(L.LightningDataModule):
-    """The files of a kind under a path; each is read by exactly one process.
+    """The files of a kind under a path; each is read by exactly one process, or by all, see `batches.taker_of`.
 
     Args:
         root: a file, a folder that is searched with its sub-folders, or a list of them.
