@@ -13,7 +13,8 @@
     python evaluate.py task=inpaint_tv data=written data.root=PATH  scores on your pictures, with text over them
     python evaluate.py -m 'experiment=glob(*)'  every experiment of the report, on one page: runs/report/index.html
     python evaluate.py ... metrics=bss_eval  BSS-eval v4 instead (pip install 'tavtorch[museval]'; minutes per song)
-    python evaluate.py ... trainer.devices=2 trainer.strategy=ddp  on several processes, each file once
+    python evaluate.py ... trainer.devices=2 trainer.strategy=ddp  on several processes, each file once; with
+                                            task=recognise each has a share of the songs, and all take every clip
 
 files= is short for data=folder data.root=PATH run=predict, with data=music for fingerprint, data=clips for recognise.
 PATH is a file, a folder, a pattern such as '*.png', or several of them with commas between them, in any characters.

@@ -277,6 +277,34 @@ def test_songs_into_a_library_and_out_again(tmp_path):
     assert "clip: two from 0:06.0 on, score" in run("evaluate.py", tmp_path / "out", *clip, known)
 
 
+def test_two_processes_recognise_as_one(tmp_path):
+    """Each holds one of the two songs, and a file that is not one: the scores and the answers are the same."""
+    clips = ["task=recognise", "data.clips=4", "data.generated=6", "data.unknown=2", "+trainer.limit_test_batches=2"]
+    for name, processes in (("one", []), ("two", TWO)):
+        run("evaluate.py", tmp_path / name, *clips, *processes)
+    one, two = (Section.read(tmp_path / name / "section.json") for name in ("one", "two"))
+    assert one.rows == two.rows and len(one.rows) == 12 and one.table == two.table
+    assert [name for name, _ in one.exhibits] == [name for name, _ in two.exhibits] and one.exhibits and not two.notes
+
+    music = band(3, 20.0, generator=torch.Generator().manual_seed(0)).sum(1)
+    for name, song in zip(("first", "second"), music, strict=False):
+        write_audio(tmp_path / f"songs/{name}.ogg", song, 16000)
+    for name, song, rate in (("a", 0, 16000), ("faster", 1, 17600), ("unknown", 2, 16000)):
+        write_audio(tmp_path / f"clips/{name}.wav", music[song, :, 96000:192000], rate)
+    write_audio(tmp_path / "clips/long.wav", torch.cat((music[0], music[2], music[1]), 1), 16000)
+    (tmp_path / "clips/text.wav").write_text("la la la")
+    known = f"library.url={tmp_path / 'library.sqlite'}"
+    run("evaluate.py", tmp_path / "added", "task=fingerprint", f"files={tmp_path / 'songs'}", known)
+    for name, processes in (("one", []), ("two", TWO)):
+        predict = ["task=recognise", f"files={tmp_path / 'clips'}", known, *processes]
+        said = run("evaluate.py", tmp_path / name, *predict, code=1)
+        assert said.count("text.wav: not a recording") == 1 and "4 written" in said and "1 passed over" in said
+        assert said.count("faster: second") == 1
+    written = [sorted((tmp_path / name / "predictions").glob("*.csv")) for name in ("one", "two")]
+    assert [path.stem for path in written[0]] == ["a", "faster", "long", "unknown"]
+    assert [path.read_text() for path in written[0]] == [path.read_text() for path in written[1]]
+
+
 # bad input
 
 

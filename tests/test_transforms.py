@@ -198,7 +198,7 @@ CASES = {  # of one tensor each, beside the weights that the tests of each op lo
 NO_DERIVATIVE = {  # what gives no tensor that depends smoothly on one, or is made of what stands above
     "hole_from_color", "fill", "noise_level", "sure_weight", "discrepancy_weight", "least_correlated", "sobolev",
     "gabor", "median", "peaks", "pairs", "unpack", "evidence", "fingerprint", "fingerprint_stream", "recognise",
-    "recognise_stream", "setlist", "gathered", "distinct_frames", "nmf_split", "separate", "separate_blocks",
+    "recognise_stream", "setlist", "distinct_frames", "nmf_split", "separate", "separate_blocks",
     "separate_components", "separate_nmf", "gaussian_kernel", "disk_kernel", "motion_kernel", "assign", "iterate",
     "implicit", "conjugate_gradient", "seeds", "track", "crosses_itself",
 }  # fmt: skip

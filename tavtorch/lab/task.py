@@ -4,22 +4,22 @@ import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from datetime import timedelta
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import numpy as np
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
+from tavtorch.audio.recognition.library import Library
 from tavtorch.lab.contract import as_tuples, check_inputs, check_settings, takes
-from tavtorch.lab.data.batches import Batch, concatenate, item_generator, keep, select
+from tavtorch.lab.data.batches import Batch, concatenate, item_generator, keep, process_of, select
 from tavtorch.lab.kinds.solutions import solutions_in
 from tavtorch.lab.panels import Panel
+from tavtorch.processes import from_all_processes
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +49,8 @@ class Task(L.LightningModule):
         average: of a score over the items that have it.
         optimizer, scheduler: made from the parameters, and from the optimizer; the scheduler is stepped once an epoch,
             with `val/loss` if it is a `ReduceLROnPlateau`.
+        library: each process of a run holds its share of these songs: all take every item and look it up together, and
+            the first one keeps what comes out.
         seed: of the random numbers of each training step, such as dropout, so that a run that was stopped goes on to
             the same result, and of each item's `generator`.
     """
@@ -66,6 +68,7 @@ class Task(L.LightningModule):
         average: Callable[[Any], Any] = np.median,
         optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer] | None = None,
         scheduler: Callable[[torch.optim.Optimizer], LRScheduler] | None = None,
+        library: Library | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -78,6 +81,7 @@ class Task(L.LightningModule):
         self.in_blocks = partial(in_blocks, **settings) if in_blocks else None
         self.inference, self.loss, self.score, self.show, self.save = inference, loss, score, show, save
         self.average, self.optimizer, self.scheduler, self.seed = average, optimizer, scheduler, seed
+        self.library = library
         self.rows: list[Row] = []
         self.errors: dict[str, str] = {}
         self.not_converged: list[str] = []
@@ -106,6 +110,17 @@ class Task(L.LightningModule):
             if part is None:
                 return
             yield part
+
+    def setup(self, stage: str) -> None:
+        """Bring the share of the library into memory, so that its faults are told before the first item."""
+        if self.library is not None:
+            self.library.shard = process_of(self.trainer)
+            self.library.refresh()
+
+    @property
+    def keeps_results(self) -> bool:
+        """Whether what comes out of this process counts, and is not what the first one has too."""
+        return self.library is None or self.trainer.is_global_zero
 
     # training
 
@@ -176,7 +191,7 @@ class Task(L.LightningModule):
         if self.score is None:
             raise ValueError("task.score: this task has no score; use run=predict.")
         output = self._output(batch)
-        if output is not None:
+        if output is not None and self.keeps_results:
             scores = self.score(output, batch)
             table = torch.stack([column.detach().float() for column in scores.values()], -1).tolist()  # one wait
             self.rows += [
@@ -201,6 +216,8 @@ class Task(L.LightningModule):
     def _output(self, batch: Batch) -> Any:
         """The output for a batch, without the items that fail, which also leave the batch; None if none is left."""
         self.errors |= batch["errors"]
+        if self.library is not None:
+            self._check_together(batch)
         if "inputs" not in batch:
             return None
         op = self._op_of(batch["inputs"])
@@ -222,6 +239,14 @@ class Task(L.LightningModule):
             failed |= {name for name, parts in zip(names, converged, strict=True) if not all(parts)}
         self.not_converged += [name for name in names if name in failed]
         return output
+
+    def _check_together(self, batch: Batch) -> None:
+        """Raise an error in all processes unless they have the same items, which they look up together."""
+        if len({tuple(names) for names in from_all_processes(batch.get("name", []))}) > 1:
+            raise ValueError(
+                "data: the processes of this run could not read the same files, which all of them look up together; "
+                "bring the files to a place that all can read."
+            )
 
     def _one_by_one(self, batch: Batch, seeded: bool) -> Any:
         """As `_output`, one item after the other, each with its own generator if `seeded`."""
@@ -263,18 +288,3 @@ def averages(rows: Sequence[Row], average: Callable[[Any], Any]) -> dict[str, fl
             known = values[np.isfinite(values)]
             table[column] = float(average(known)) if len(known) else math.nan
     return table
-
-
-def from_all_processes(mine: Any) -> list[Any]:
-    """What each process of the run has, on each of them, in the order of their ranks."""
-    if not (dist.is_available() and dist.is_initialized()):
-        return [mine]
-    parts: list[Any] = [None] * dist.get_world_size()
-    dist.all_gather_object(parts, mine, group=_hosts(dist.group.WORLD))
-    return parts
-
-
-@lru_cache(maxsize=1)
-def _hosts(world: Any) -> Any:
-    """The processes of a run, to talk without their GPUs, which the others may have work for."""
-    return dist.new_group(backend="gloo", timeout=timedelta(days=1))

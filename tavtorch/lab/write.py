@@ -12,7 +12,8 @@ import lightning as L
 from tavtorch.atomic import remove_parts
 from tavtorch.lab.data.batches import Batch, select
 from tavtorch.lab.data.results import Results
-from tavtorch.lab.task import Task, from_all_processes
+from tavtorch.lab.task import Task
+from tavtorch.processes import from_all_processes
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +45,8 @@ class Write(L.Callback):
         self, trainer: L.Trainer, task: L.LightningModule, output: Any, batch: Batch, *_: int
     ) -> None:
         assert isinstance(task, Task) and task.save is not None
+        if not task.keeps_results:
+            return
         for i, name in enumerate(batch.get("name", ())):
             one = select(batch, i)
             try:

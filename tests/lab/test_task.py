@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from tavtorch import Solution
+from tavtorch import Library, Solution
 from tavtorch.lab.contract import InputsError, check_inputs
 from tavtorch.lab.data.batches import loader as batches
 from tavtorch.lab.task import Task
@@ -313,3 +313,12 @@ def test_a_function_has_nothing_to_train(tmp_path):
 def test_a_task_without_a_score(tmp_path):
     with pytest.raises(ValueError, match="task.score"):
         trainer(tmp_path).test(Task(double), loader(), verbose=False)
+
+
+def test_processes_that_look_up_together_have_the_same_items(monkeypatch):
+    task = Task(lambda picture: picture, library=Library("sqlite://"))
+    batch = {"errors": {}, "name": ["a"], "inputs": {"picture": torch.zeros(1, 1, 2, 2)}}
+    assert task._output(batch) is not None
+    monkeypatch.setattr("tavtorch.lab.task.from_all_processes", lambda names: [names, ["b"]])
+    with pytest.raises(ValueError, match="data: the processes of this run could not read the same files"):
+        task._output(batch)

@@ -1,8 +1,9 @@
 """Recognition of songs from a few noisy seconds.
 
 `constellation` finds the peaks of a sonogram and hashes pairs of them, `landmarks` for recordings of any length.
-`library` stores songs in a database (`address`, `tables`, `store`, `packing`), keeps them sorted in memory (`index`)
-and in a file (`cache`), and recognises clips (`search`, `changes`, `answers`, `match`).
+`library` stores songs in a database (`address`, `tables`, `store`, `packing`), keeps them sorted in memory (`index`),
+spread over processes (`shards`), and in a file (`cache`), and recognises clips (`search`, `changes`, `answers`,
+`match`).
 `setlist` finds the songs of long recordings, `listener` those of a stream that does not end; both put windows together
 to `tracks`, and `calibration` tells how often these are false.
 """
@@ -21,7 +22,6 @@ from tavtorch.audio.recognition.landmarks import fingerprint_stream as fingerpri
 from tavtorch.audio.recognition.library import Library as Library
 from tavtorch.audio.recognition.listener import Listener as Listener
 from tavtorch.audio.recognition.match import Match as Match
-from tavtorch.audio.recognition.match import gathered as gathered
 from tavtorch.audio.recognition.setlist import recognise as recognise
 from tavtorch.audio.recognition.setlist import recognise_stream as recognise_stream
 from tavtorch.audio.recognition.setlist import setlist as setlist

@@ -19,13 +19,21 @@ from tavtorch.audio.recognition.changes import (
     stretched,
 )
 from tavtorch.audio.recognition.constellation import Change
-from tavtorch.audio.recognition.index import Index
+from tavtorch.audio.recognition.index import Index, least_rest
 from tavtorch.audio.recognition.landmarks import Landmarks
 from tavtorch.audio.recognition.match import Match, best_per_song
 from tavtorch.audio.recognition.search import CANDIDATES, by_count, by_offset, select
+from tavtorch.audio.recognition.shards import Shards
 
 _MEASURED_CLIPS = 8
 """Clips whose changes are searched for at once."""
+
+
+_MOMENT = 5
+"""A moment is so small a part of the clip."""
+
+_REST = 0.3
+"""Share of the threshold that the levels of an accepted clip reach without any moment of it."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +46,7 @@ class Answers:
         threshold, neighbours, tolerance: see `Library.recognise`.
     """
 
-    index: Index
+    index: Index | Shards
     names: Mapping[int, str]
     threshold: float
     neighbours: int
@@ -58,9 +66,16 @@ class Answers:
         for pitch in pitches:
             some = _not_accepted(found)
             self._add(found, clips, some, _as_change([(1.0, pitch)] * len(some), self.index.device))
-        if not changed or clips.evidence is None:
+        if clips.evidence is None:
             return found
+        if changed:
+            self._add_changed(found, clips)
+            self._fit_tempo(found, clips)
+        self._refuse_moments(found, clips)
+        return found
 
+    def _add_changed(self, found: list[list[Match]], clips: Landmarks) -> None:
+        """Add the matches of clips that may be changed, and measure small changes of the others."""
         # Clips that were accepted may be changed a little, or, if they hardly were, more: most of all in tempo alone.
         some = _not_accepted(found)
         accepted = [i for i in range(len(found)) if i not in some]
@@ -72,8 +87,6 @@ class Answers:
             change = measured(self.index, select(clips, torch.tensor(few), self.index.device))
             for tempo, pitch in zip(change.tempo.T, change.pitch.T, strict=True):
                 self._add(found, clips, few, Change(tempo, pitch), less=SEARCHED)
-        self._fit_tempo(found, clips)
-        return found
 
     def _add(
         self, found: list[list[Match]], clips: Landmarks, some: list[int], change: Change, less: float = 0.0
@@ -130,6 +143,17 @@ class Answers:
                 pitch = tempo
             found[i][0] = match._replace(offset=match.offset + seconds).changed(tempo, pitch)
 
+    def _refuse_moments(self, found: list[list[Match]], clips: Landmarks) -> None:
+        """No longer accept matches for which one moment of the clip speaks alone: a sound that two songs share."""
+        places = [(i, k) for i, matches in enumerate(found) for k, match in enumerate(matches) if match.accepted]
+        if not places:
+            return
+        starts, change = starts_of([found[i][k] for i, k in places], self.index, self.names)
+        asked = select(clips, torch.tensor([i for i, _ in places]), self.index.device)
+        rest = least_rest(self.index.by_frame(starts, asked, tempo=change.tempo, pitch=change.pitch), _MOMENT)
+        for (i, k), score in zip(places, rest.tolist(), strict=True):
+            found[i][k] = found[i][k]._replace(accepted=score >= _REST * self.threshold)
+
     def _matches(
         self, candidates: tuple[Tensor, ...], changes: Sequence[tuple[float, float]], less: float = 0.0
     ) -> list[list[Match]]:
@@ -151,7 +175,7 @@ class Answers:
         return answers
 
 
-def starts_of(matches: Collection[Match], index: Index, names: Mapping[int, str]) -> tuple[Tensor, Change]:
+def starts_of(matches: Collection[Match], index: Index | Shards, names: Mapping[int, str]) -> tuple[Tensor, Change]:
     """The frame of the timeline at which each match's clip starts, and its change."""
     wanted = {match.name for match in matches}
     begin = {names[song]: first for song, first in index.begins().items() if names[song] in wanted}

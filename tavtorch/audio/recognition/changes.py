@@ -14,6 +14,7 @@ from tavtorch.audio.recognition.constellation import Change, Peaks, pairs
 from tavtorch.audio.recognition.index import Index
 from tavtorch.audio.recognition.landmarks import Landmarks
 from tavtorch.audio.recognition.search import vote_score
+from tavtorch.audio.recognition.shards import Shards
 
 SEARCHED = 4.0
 """What the search for the best of all changes adds to the score of a clip of an unknown song."""
@@ -74,7 +75,7 @@ def hypotheses(device: torch.device | str = "cpu") -> list[Change]:
     return tried
 
 
-def likely(index: Index, clips: Landmarks) -> tuple[Tensor, Change]:
+def likely(index: Index | Shards, clips: Landmarks) -> tuple[Tensor, Change]:
     """The places `(b, n)` of clips with most votes among all hypotheses, as start on the timeline, and the change."""
     tried = Change(*(torch.cat(x) for x in zip(*hypotheses(index.device), strict=True)))
     count, loud = len(tried.tempo), clips.peaks.loudest(_PEAKS)
@@ -91,7 +92,7 @@ def likely(index: Index, clips: Landmarks) -> tuple[Tensor, Change]:
     return start, Change(*(x[best // 3] for x in tried))
 
 
-def measured(index: Index, clips: Landmarks, count: int = 2) -> Change:
+def measured(index: Index | Shards, clips: Landmarks, count: int = 2) -> Change:
     """The `count` likeliest changes `(b, count)` of clips with `evidence`, measured to a fraction of a step."""
     start, change = likely(index, clips)
     factors = 1 + _OFF * torch.linspace(-1, 1, 7, dtype=torch.float64, device=index.device)
@@ -101,7 +102,7 @@ def measured(index: Index, clips: Landmarks, count: int = 2) -> Change:
     return Change(*(x.gather(1, best) for x in found))
 
 
-def small(index: Index, clips: Landmarks, start: Tensor) -> Change:
+def small(index: Index | Shards, clips: Landmarks, start: Tensor) -> Change:
     """The change `(b,)` of clips that were recognised at `start` nearly as they are: at most about 2 %.
 
     It is 1 unless a change raises the score of the levels by `_GAIN`.
@@ -120,7 +121,7 @@ def small(index: Index, clips: Landmarks, start: Tensor) -> Change:
     return Change(*(torch.where(changed, x, 1.0)[:, 0] for x in found))
 
 
-def stretched(index: Index, clips: Landmarks, start: Tensor) -> tuple[Tensor, Change]:
+def stretched(index: Index | Shards, clips: Landmarks, start: Tensor) -> tuple[Tensor, Change]:
     """Whether clips `(b,)` that were recognised at `start`, but hardly, are changed in tempo, and this change.
 
     Some seconds of a stretched clip agree with the song as it is, about any moment of the clip: so all moments that may
@@ -142,13 +143,13 @@ def stretched(index: Index, clips: Landmarks, start: Tensor) -> tuple[Tensor, Ch
     return is_changed[:, 0], Change(*(x[:, 0] for x in found))
 
 
-def _as_it_is(index: Index, clips: Landmarks, start: Tensor) -> Tensor:
+def _as_it_is(index: Index | Shards, clips: Landmarks, start: Tensor) -> Tensor:
     """Score of the levels of clips without a change, up to `_SHIFTS` frames from `start`; both are `(b, 1)`."""
     shift = torch.arange(-_SHIFTS, _SHIFTS + 1, device=index.device)
     return index.verify(start + shift, clips).amax(1, keepdim=True)
 
 
-def fitted(index: Index, clips: Landmarks, start: Tensor, change: Change) -> tuple[Tensor, Tensor]:
+def fitted(index: Index | Shards, clips: Landmarks, start: Tensor, change: Change) -> tuple[Tensor, Tensor]:
     """Start and tempo `(b,)` of clips that were recognised at `start` and `change`, by the times of equal hashes.
 
         frame in the song = start + tempo · frame in the clip,   least squares over the hashes within 3 frames of it
@@ -156,24 +157,27 @@ def fitted(index: Index, clips: Landmarks, start: Tensor, change: Change) -> tup
     Peaks have sharper times than levels, and tell the tempo to a tenth of a per cent in ten seconds.
     """
     clip, frame, time = index.lookup(pairs(change.undone(clips.peaks), 10), tolerance=_TOLERANCE)
-    n, start, slope = len(start), start.double(), torch.ones_like(change.tempo)
+    after = (frame - start[clip]).double()  # whole frames, whose sums are exact in any order
+    shift, slope = torch.zeros_like(change.tempo), torch.ones_like(change.tempo)
     for reach in (3.0, 2.0, 2.0):
-        near = (frame - start[clip] - slope[clip] * time).abs() <= reach
-        x, y, of = time[near].double(), frame[near] - start[clip[near]], clip[near]
-        count, mean_x, mean_y, xx, xy = (
-            torch.bincount(of, weights=value, minlength=n) for value in (torch.ones_like(x), x, y, x * x, x * y)
-        )
+        near = (after - shift[clip] - slope[clip] * time).abs() <= reach
+        x, y, of = time[near].double(), after[near], clip[near]
+        sums = [
+            torch.bincount(of, weights=value, minlength=len(start))
+            for value in (torch.ones_like(x), x, y, x * x, x * y)
+        ]
+        count, mean_x, mean_y, xx, xy = index.total(torch.stack(sums).double())  # of no rows they are whole numbers
         count = count.clamp(min=1)
         mean_x, mean_y = mean_x / count, mean_y / count
         spread = xx - count * mean_x.square()
         step = torch.where(spread > 0, (xy - count * mean_x * mean_y) / spread.clamp(min=1e-9), slope)
         is_sound = (count >= 8) & ((step - 1).abs() < 0.03)
         slope = torch.where(is_sound, step, slope)
-        start = start + torch.where(is_sound, mean_y - slope * mean_x, 0.0)
-    return start, change.tempo * slope
+        shift = torch.where(is_sound, mean_y - slope * mean_x, shift)
+    return start + shift, change.tempo * slope
 
 
-def is_speed(index: Index, clips: Landmarks, start: Tensor, tempo: Tensor) -> Tensor:
+def is_speed(index: Index | Shards, clips: Landmarks, start: Tensor, tempo: Tensor) -> Tensor:
     """Whether the pitch of clips `(b,)` is changed as their tempo is, by so little that only levels at both tell.
 
     The levels at both must be a score of 1 higher: of equal ones the change of tempo alone is told.
@@ -184,7 +188,14 @@ def is_speed(index: Index, clips: Landmarks, start: Tensor, tempo: Tensor) -> Te
 
 
 def _refined(
-    index: Index, clips: Landmarks, start: Tensor, change: Change, factors: Tensor, kinds: Change, *, shifts: int
+    index: Index | Shards,
+    clips: Landmarks,
+    start: Tensor,
+    change: Change,
+    factors: Tensor,
+    kinds: Change,
+    *,
+    shifts: int,
 ) -> tuple[Tensor, Change]:
     """Places and changes `(b, n)` with the change varied by `factors`, where the levels are highest: score and change.
 

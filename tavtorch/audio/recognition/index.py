@@ -44,7 +44,8 @@ class Index:
         self.begin = torch.zeros(0, dtype=torch.int64, device=device)  # first frame of each song
         self._begins: list[int] = []
         self._runs: list[tuple[Tensor, Tensor]] = []
-        self._peaks: list[Tensor] = []  # each with rows frame, bin and rank
+        none = torch.tensor([[-(2**31)], [0], [0]], dtype=torch.int32, device=device)  # before any clip
+        self._peaks = [none]  # each with rows frame, bin and rank
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -187,7 +188,8 @@ class Index:
             tempo, pitch: the change of the clip, a number or as `start`; see `Change`.
         """
         _, level, weight = self._at_peaks(start, clip, tempo, pitch)
-        return (level * weight).sum(-1) / weight.square().sum(-1).sqrt().clamp(min=1)
+        above, variance = ((x * weight).sum(-1, dtype=torch.float64) for x in (level, weight))  # exact in any order
+        return (above / variance.sqrt().clamp(min=1)).float()
 
     def span(
         self, start: Tensor, clip: Landmarks, *, tempo: float | Tensor = 1.0, pitch: float | Tensor = 1.0
@@ -201,17 +203,21 @@ class Index:
             clip: see `verify`.
             tempo, pitch: a number or `(b,)`.
         """
+        return best_part(self.by_frame(start, clip, tempo=tempo, pitch=pitch))
+
+    def by_frame(
+        self, start: Tensor, clip: Landmarks, *, tempo: float | Tensor = 1.0, pitch: float | Tensor = 1.0
+    ) -> Tensor:
+        """The sums of `verify`, of `w E` and of `w²`, over the peaks at each frame: `(2, b, frames)`.
+
+        `best_part` and `least_rest` are made of them; arguments as of `span`.
+        """
         tempo, pitch = (torch.as_tensor(x, device=self.device).reshape(-1, 1) for x in (tempo, pitch))
         time, level, weight = (x[:, 0] for x in self._at_peaks(start[:, None], clip, tempo, pitch))
-        sums = torch.zeros(2, len(start), clip.frames + 1, device=self.device)
-        for total, value in zip(sums, (level * weight, weight.square()), strict=True):
-            total.scatter_add_(1, time + 1, value)
-        value, variance = (x[:, None, :] - x[:, :, None] for x in sums.cumsum(-1))
-
-        # Of the parts [i, j), of equal ones the shortest, which comes first where i falls and j rises.
-        parts = (value / variance.clamp(min=1).sqrt()).triu(1)
-        best = parts.flip(1).flatten(1).argmax(1)
-        return clip.frames - best // (clip.frames + 1), best % (clip.frames + 1)
+        sums = torch.zeros(2, len(start), clip.frames, device=self.device)
+        for total, value in zip(sums, (level, weight), strict=True):
+            total.scatter_add_(1, time, value * weight)
+        return sums
 
     def _at_peaks(
         self, start: Tensor, clip: Landmarks, tempo: float | Tensor, pitch: float | Tensor
@@ -238,6 +244,10 @@ class Index:
         cell = row * clip.frames + time
         level = clip.evidence.flatten(1).gather(1, cell.flatten(1)).reshape(cell.shape)
         return time, level, torch.where(inside, torch.exp(-rank[column] / _DECAY), 0.0)
+
+    def total(self, mine: Tensor) -> Tensor:
+        """Sums over rows of the index, from those over the rows of this process: the same, as it has them all."""
+        return mine
 
     def lookup(self, query: Hashes, *, tolerance: int = 0, budget: int = BUDGET) -> tuple[Tensor, Tensor, Tensor]:
         """Every row that equals a hash of the query, as three tensors: its clip, its frame, and the hash's time.
@@ -267,6 +277,32 @@ class Index:
             found.append((entry // query.hash.shape[1], frame[row].long(), time.flatten()[entry]))
         clip, frame, time = (torch.cat(x) for x in zip(*found, strict=True))
         return clip, frame, time
+
+
+def best_part(sums: Tensor) -> tuple[Tensor, Tensor]:
+    """First frame and end of the part with the highest score, from `Index.by_frame`; see `Index.span`."""
+    frames = sums.shape[-1]
+    value, variance = (x[:, None, :] - x[:, :, None] for x in F.pad(sums, (1, 0)).cumsum(-1))
+
+    # Of the parts [i, j), of equal ones the shortest, which comes first where i falls and j rises.
+    parts = (value / variance.clamp(min=1).sqrt()).triu(1)
+    best = parts.flip(1).flatten(1).argmax(1)
+    return frames - best // (frames + 1), best % (frames + 1)
+
+
+def least_rest(sums: Tensor, share: int) -> Tensor:
+    """The score of `Index.verify` without one part of the clip, the least over all parts of length frames / share.
+
+    It is low where one moment of the clip speaks for a song alone.
+
+    Args:
+        sums: from `Index.by_frame`.
+        share: the part is so small a part of the clip.
+    """
+    length = -(-sums.shape[-1] // share)
+    total = F.pad(sums, (1, 0)).cumsum(-1)
+    value, variance = total[..., -1:] - (total[..., length:] - total[..., :-length])
+    return (value / variance.clamp(min=1).sqrt()).amin(-1)
 
 
 def _counted_up(counts: Tensor) -> Tensor:

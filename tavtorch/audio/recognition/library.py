@@ -1,7 +1,7 @@
 """The library of known songs: a database, and the search structure that recognises clips of them."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from copy import copy
 from math import ceil
 from pathlib import Path
@@ -18,6 +18,7 @@ from tavtorch.audio.recognition.landmarks import Landmarks, Recipe
 from tavtorch.audio.recognition.match import Match, best_per_song
 from tavtorch.audio.recognition.packing import digest, pack_peaks
 from tavtorch.audio.recognition.search import CANDIDATES, select
+from tavtorch.audio.recognition.shards import Shards, agreed, check_group
 
 if TYPE_CHECKING:
     from tavtorch.audio.recognition.calibration import Calibration
@@ -36,14 +37,16 @@ class Library:
     The database is an SQLite file, or one that SQLAlchemy reaches by URL, such as
     `postgresql+psycopg://user@host/music`. Adding or removing a song is one transaction. Several processes may use one
     database at the same time; each sees what the others add and remove. An hour of music takes about 0.9 MB in the
-    database, and in memory 4 MB of hashes and 3 MB of peaks. What is in memory of 100 songs or more is also kept in a
-    file beside an SQLite file, `<name>.index`, so that it is opened in seconds; it may be deleted at any time.
+    database, and in memory, from the first clip that is looked up, 4 MB of hashes and 3 MB of peaks. What is in memory
+    of 100 songs or more is also kept in a file beside an SQLite file, `<name>.index`, so that it is read in seconds; it
+    may be deleted at any time.
 
     Args:
         url: the name of a file, taken literally, or a database's URL `scheme://...`; `"sqlite://"` is in memory.
         recipe: how landmarks are made, for a new library; an existing one has its own.
         device: where the search structure is and clips are looked up.
-        shard: `(i, n)`: keep every n-th song only, the i-th of them, in memory; see `gathered`.
+        shard: `(i, n)`: this is process i of n of torch.distributed, each of which holds every n-th song in memory. All
+            call `recognise` at the same time, with the same clips, and get the answers of a library of all songs.
         create: make the library if there is none; False raises a ValueError instead, for names that may be mistyped.
 
     Raises:
@@ -70,13 +73,23 @@ class Library:
     ):
         from tavtorch.audio.recognition.store import Store  # here, so that importing tavtorch does not load SQLAlchemy
 
+        self._store = Store(str(url), recipe, create=create)
+        self.recipe, self._device = self._store.recipe, device
+        self.shard = shard
+
+    @property
+    def shard(self) -> Sequence[int]:
+        """See the argument; another one takes effect when a clip is recognised next."""
+        return self._shard
+
+    @shard.setter
+    def shard(self, shard: Sequence[int]) -> None:
         if not 0 <= shard[0] < shard[1]:
             raise ValueError(f"shard: expected (i, n) with 0 <= i < n, got {shard}.")
-        self._store = Store(str(url), recipe, create=create)
-        self.recipe, self._shard = self._store.recipe, shard
-        self._index, self._names = Index(self.recipe, device), dict[int, str]()
+        self._shard = shard
+        self._index: Index | Shards = Index(self.recipe, self._device)
+        self._own, self._names = self._index, dict[int, str]()
         self._version = (0, 0)  # of the database that index and names are of
-        self.refresh()
 
     def __len__(self) -> int:
         return self._store.version()[0]
@@ -155,23 +168,42 @@ class Library:
         self._store.rename(old, new)
 
     def refresh(self) -> None:
-        """Update the search structure to changes of the database by any process; `recognise` calls this itself."""
-        version = self._store.version()
-        if version == self._version:
-            return
+        """Update the search structure to changes of the database by any process; `recognise` calls this itself.
+
+        Processes that share the songs call it at the same time.
+        """
         i, n = self._shard
-        cache = self._store.file.with_name(f"{self._store.file.name}.index") if self._store.file and n == 1 else None
+        if n == 1:
+            version = self._store.version()
+            if version != self._version:
+                self._names = self._store.names()
+                self._load(version, self._names)
+                self._index, self._version = self._own, version
+            return
+
+        # What the first process sees of the database holds for all.
+        check_group(n)
+        version = agreed(self._store.version)
+        if version != self._version:
+            songs = agreed(self._store.lengths)
+            agreed(lambda: self._load(version, {song for song in songs if song % n == i}))
+            self._names = {song: name for song, (name, _) in songs.items()}
+            self._index = Shards(self._own, {song: frames for song, (_, frames) in songs.items()})
+            self._version = version
+
+    def _load(self, version: tuple[int, int], songs: Collection[int]) -> None:
+        """Bring the index of this process to these songs of the database."""
+        file = self._store.file if self._shard[1] == 1 else None
+        cache = file.with_name(f"{file.name}.index") if file else None
         if cache and self._version == (0, 0) and version[0] >= _CACHED:
-            self._index = read_index(cache, self.recipe, self._index.device) or self._index
-        self._names = {song: name for song, name in self._store.names().items() if song % n == i}
-        known = set(self._index.ids)
-        for song in known - self._names.keys():
-            self._index.discard(song)
-        new = self._names.keys() - known
-        self._index.extend(self._store.peaks(new))
-        self._version = version
-        if cache and len(new) >= max(_CACHED, len(self._names) // 10):
-            write_index(cache, self._index)
+            self._own = read_index(cache, self.recipe, self._own.device) or self._own
+        known = set(self._own.ids)
+        for song in known - set(songs):
+            self._own.discard(song)
+        new = set(songs) - known
+        self._own.extend(self._store.peaks(new))
+        if cache and len(new) >= max(_CACHED, len(songs) // 10):
+            write_index(cache, self._own)
 
     def recognise(
         self,
@@ -194,6 +226,9 @@ class Library:
 
         z of `Index.verify` (0 without evidence), v the votes of the candidate, and the mean over the candidates of
         other songs. The square root of a count has variance ¼. If the song is unknown, no candidate has a high score.
+
+        Songs may share one sound, which then has a high score alone. So a match is accepted if its score reaches the
+        threshold, and z without any fifth of the clip at least 0.3 times the threshold.
 
         A clip that is not accepted as it is, or hardly, may be changed. Votes for its loudest peaks, moved as about 170
         changes would move them, choose some places; the levels there measure the change; at the likeliest two the clip
@@ -275,6 +310,8 @@ class Library:
         """
         from tavtorch.audio.recognition.calibration import measured
 
+        if self._shard[1] > 1:
+            raise ValueError("shard: only a whole library can be calibrated; leave shard out.")
         self.refresh()
         if len(self._names) < 4:
             raise ValueError(
@@ -286,7 +323,7 @@ class Library:
         drawn = [list(self._names)[i] for i in order[: min(len(order) // 4, ceil(seconds / 30))]]
         songs = [(peaks, frames) for _, peaks, frames in self._store.peaks(drawn)]
         other = copy(self)
-        other._index = self._index.without(drawn)
+        other._index = self._own.without(drawn)
         found = measured(other, songs, unknown, seconds=seconds, window=window, hop=hop, generator=generator)
         self._store.keep("calibration", json.dumps(found._asdict()))
         return found
@@ -294,17 +331,15 @@ class Library:
     def offsets(self, landmarks: Landmarks, name: str, *, neighbours: int = 10, tolerance: int = 1) -> list[Tensor]:
         """The offset in seconds of every vote of each clip for one song; for the right song most of them agree."""
         self._check_recipe(landmarks)
-        self.refresh()
-        ids = [song for song, known in self._names.items() if known == name]
+        ids = [song for song, known in self._store.names().items() if known == name]
         if not ids:
             raise self._store.unknown(name)
 
-        clips = select(landmarks, slice(None), self._index.device)
-        clip, frame, time = self._index.lookup(pairs(clips.peaks, neighbours), tolerance=tolerance)
-        song, start = self._index.ids.index(ids[0]), frame - time
-        of_song = self._index.songs(start) == song
-        clip, start = clip[of_song], start[of_song]
-        seconds = (start - self._index.begin[song]) * self.recipe.seconds
+        alone = Index(self.recipe, self._own.device)  # whichever process holds the song
+        alone.extend(self._store.peaks(ids))
+        clips = select(landmarks, slice(None), alone.device)
+        clip, frame, time = alone.lookup(pairs(clips.peaks, neighbours), tolerance=tolerance)
+        seconds = (frame - time - alone.begin) * self.recipe.seconds
         return [seconds[clip == i] for i in range(len(landmarks.hash))]
 
     def spans(self, landmarks: Landmarks, answers: Sequence[Sequence[Match]]) -> dict[int, tuple[float, float]]:

@@ -55,6 +55,7 @@ class Listener:
             raise ValueError(f"alarms: expected more than 0 false tracks a day, got {alarms}.")
         if not len(library):
             raise ValueError(f"library: {library.place} has no songs; add some first.")
+        library.refresh()  # now, and not when the stream runs
         self.library, self.window, self.hop, self.changed = library, window, hop, changed
         calibration = library.calibration
         threshold = calibration.threshold(alarms) if calibration else 5.0 + log(_DAY / hop / alarms) / RARER

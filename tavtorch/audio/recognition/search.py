@@ -6,13 +6,14 @@ from torch import Tensor
 from tavtorch.audio.recognition.constellation import Change, Peaks, pairs
 from tavtorch.audio.recognition.index import Index
 from tavtorch.audio.recognition.landmarks import Landmarks
+from tavtorch.audio.recognition.shards import Shards
 
 CANDIDATES = 30
 """Candidates that are scored for each clip; a clip has no more answers than this."""
 
 
 def by_offset(
-    index: Index, clips: Landmarks, change: Change, *, neighbours: int, tolerance: int
+    index: Index | Shards, clips: Landmarks, change: Change, *, neighbours: int, tolerance: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Song (position in `index.ids`), offset in frames, votes and score of each candidate, `(b, n)` each.
 
@@ -35,7 +36,7 @@ def by_offset(
 
 
 def by_count(
-    index: Index, clips: Landmarks, *, neighbours: int, tolerance: int
+    index: Index | Shards, clips: Landmarks, *, neighbours: int, tolerance: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """As `by_offset`, with the number of hashes that a song and the clip share as votes; offsets are NaN."""
     votes, song = index.count(pairs(clips.peaks, neighbours), tolerance=tolerance).sort(dim=1, descending=True)

@@ -59,6 +59,12 @@ class Store:
         with self._errors(), self.engine.connect() as connection:
             return {row.id: row.name for row in connection.execute(select(songs.c.id, songs.c.name))}
 
+    def lengths(self) -> dict[int, tuple[str, int]]:
+        """Name and number of frames of each song, by its id."""
+        columns = (songs.c.id, songs.c.name, songs.c.frames)
+        with self._errors(), self.engine.connect() as connection:
+            return {row.id: (row.name, row.frames) for row in connection.execute(select(*columns))}
+
     def songs(self) -> Iterator[Song]:
         """The songs, in the order in which they were added or got their name."""
         columns = [songs.c[field.name] for field in fields(Song)]

@@ -71,7 +71,7 @@ def loader(items: Items, process: tuple[int, int], *, batch_size: int = 1, worke
 
     Args:
         items: the dataset.
-        process: rank of this process and number of processes; see `process_of`.
+        process: rank of this process and number of processes; see `taker_of`.
         batch_size: largest number of items in a batch.
         workers: processes that read ahead.
     """
@@ -90,6 +90,12 @@ def loader(items: Items, process: tuple[int, int], *, batch_size: int = 1, worke
 def process_of(trainer: L.Trainer | None) -> tuple[int, int]:
     """Rank of this process and number of processes in a run."""
     return (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
+
+
+def taker_of(trainer: L.Trainer | None) -> tuple[int, int]:
+    """As `process_of`, for which items a process takes: `(0, 1)` in each where all take every item, see `Task`."""
+    is_joint = trainer is not None and getattr(trainer.lightning_module, "library", None) is not None
+    return (0, 1) if is_joint else process_of(trainer)
 
 
 def share(count: int, process: tuple[int, int]) -> range:

@@ -8,7 +8,7 @@ from typing import Any
 import lightning as L
 from torch.utils.data import DataLoader, Dataset
 
-from tavtorch.lab.data.batches import Item, loader, process_of
+from tavtorch.lab.data.batches import Item, loader, process_of, taker_of
 from tavtorch.lab.data.find import named, search
 from tavtorch.lab.data.media import Media
 from tavtorch.lab.data.results import Results, Source
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 class Folder(L.LightningDataModule):
-    """The files of a kind under a path; each is read by exactly one process.
+    """The files of a kind under a path; each is read by exactly one process, or by all, see `batches.taker_of`.
 
     Args:
         root: a file, a folder that is searched with its sub-folders, or a list of them.
@@ -62,7 +62,7 @@ class Folder(L.LightningDataModule):
             self.files.tell()
 
     def predict_dataloader(self) -> DataLoader[Any]:
-        return loader(self.files, process_of(self.trainer), batch_size=self.batch_size, workers=self.workers)
+        return loader(self.files, taker_of(self.trainer), batch_size=self.batch_size, workers=self.workers)
 
 
 class Files(Dataset[Item]):

@@ -6,7 +6,7 @@ from typing import Any
 import lightning as L
 from torch.utils.data import DataLoader
 
-from tavtorch.lab.data.batches import Items, loader, process_of
+from tavtorch.lab.data.batches import Items, loader, taker_of
 
 
 class Scored(L.LightningDataModule):
@@ -30,4 +30,4 @@ class Scored(L.LightningDataModule):
         self.test = self.dataset()
 
     def test_dataloader(self) -> DataLoader[Any]:
-        return loader(self.test, process_of(self.trainer), batch_size=self.batch_size)
+        return loader(self.test, taker_of(self.trainer), batch_size=self.batch_size)

