@@ -70,6 +70,7 @@ def main():
     parser.add_argument("data", type=Path)
     parser.add_argument("--clips", type=int, default=100)
     parser.add_argument("--seconds", type=int, nargs="*", default=[5, 10])
+    parser.add_argument("--conditions", nargs="*", help="some of them, by name")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--chromaprint", action="store_true", help="every place of every song is tried: slow")
     parser.add_argument("--audfprint", type=Path)
@@ -79,6 +80,7 @@ def main():
     voices = recordings(arguments.data / "speech", RATE).values()
     speech = torch.cat([voice / voice.square().mean().sqrt() for voice in voices])
     conditions = OmegaConf.to_container(OmegaConf.load(CONDITIONS))
+    conditions = {name: conditions[name] for name in arguments.conditions or conditions}
 
     with tempfile.TemporaryDirectory() as folder:
         systems = {"tavtorch": ours(inside)}

@@ -73,6 +73,7 @@ class Library:
     ):
         from tavtorch.audio.recognition.store import Store  # here, so that importing tavtorch does not load SQLAlchemy
 
+        _check_shard(shard)  # before a database is made
         self._store = Store(str(url), recipe, create=create)
         self.recipe, self._device = self._store.recipe, device
         self.shard = shard
@@ -84,8 +85,7 @@ class Library:
 
     @shard.setter
     def shard(self, shard: Sequence[int]) -> None:
-        if not 0 <= shard[0] < shard[1]:
-            raise ValueError(f"shard: expected (i, n) with 0 <= i < n, got {shard}.")
+        _check_shard(shard)
         self._shard = shard
         self._index: Index | Shards = Index(self.recipe, self._device)
         self._own, self._names = self._index, dict[int, str]()
@@ -364,3 +364,9 @@ class Library:
                 f"landmarks: made with {landmarks.recipe}, the library with {self.recipe}; "
                 "call fingerprint(..., recipe=library.recipe)."
             )
+
+
+def _check_shard(shard: Sequence[int]) -> None:
+    """Raise unless it is process i of n."""
+    if len(shard) != 2 or not 0 <= shard[0] < shard[1]:
+        raise ValueError(f"shard: expected (i, n) with 0 <= i < n, got {shard}.")
