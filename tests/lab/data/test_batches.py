@@ -2,6 +2,7 @@ from itertools import chain
 
 import pytest
 import torch
+from torch.utils.data import TensorDataset
 
 from tavtorch import Solution
 from tavtorch.lab.data.batches import collate, item_generator, keep, loader, select, share
@@ -60,8 +61,8 @@ def test_only_what_is_alike_goes_together_and_nothing_is_lost(world):
 @pytest.mark.parametrize("there", [False, True])
 def test_where_there_is_a_gpu_what_goes_to_it_is_pinned(monkeypatch, there):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
-    items = Listed([item("a"), item("b")])
-    scored, trained = loader(items, (0, 1)), training_loader(items, (0, 1), batch_size=1, per_epoch=2)
+    scored = loader(Listed([item("a"), item("b")]), (0, 1))
+    trained = training_loader(TensorDataset(torch.zeros(2, 1)), (0, 1), batch_size=1, per_epoch=2)
     assert scored.pin_memory is there
     assert trained.pin_memory is there
 
