@@ -242,7 +242,8 @@ def fourier_frequencies(like: Float[Tensor, "*b h w"]) -> Float[Tensor, "2 h w//
 
 
 def _is_short(u: Tensor, axis: int) -> bool:
-    """Whether a product transforms the lines along this axis. No derivative is recorded there: TF32 may round it."""
+    """Whether a product transforms the lines along this axis; not where a derivative is recorded, for what settings
+    such as TF32 will be then is not known."""
     return u.shape[axis] <= SHORT["cpu" if u.device.type == "cpu" else "cuda"] and not derivative_wanted(u)
 
 

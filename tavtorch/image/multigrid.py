@@ -21,7 +21,7 @@ COARSEST = 64
 cost nothing but calls, and on a GPU launches."""
 
 SINGULAR = 1e-12
-"""Added to the matrix of the coarsest grid, of its largest entry: it has an inverse where all weights are 0."""
+"""Share by which the diagonal of the coarsest grid is raised: its matrix has an inverse where all weights are 0."""
 
 
 def v_cycle(weight: Float[Tensor, "b 1 h w"], smoothness: float | Float[Tensor, "*_"]) -> Callable[[Tensor], Tensor]:
