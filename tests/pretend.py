@@ -2,16 +2,17 @@
 
 It refuses what CUDA refuses: tensors of two devices in one operation, the CPU's generator for its own tensors,
 `numpy()`. It rounds as CUDA does where TF32 is allowed. And it counts what costs time there: kernels that are launched,
-and waits of the host for the device. So tests find a copy from the host or a wait in a loop where there is no card;
-what they cannot find is how long anything takes.
+and waits of the host for the device; and what its memory would hold at most. So tests find a copy from the host or a
+wait in a loop where there is no card; what they cannot find is how long anything takes.
 
     with pretended_gpu() as device:
         ...
-        ACCOUNT.launches, ACCOUNT.waits
+        ACCOUNT.launches, ACCOUNT.waits, ACCOUNT.peak
 
 PyTorch calls it the Python backend of `PrivateUse1`.
 """
 
+import weakref
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -51,10 +52,23 @@ class Account:
     def __init__(self) -> None:
         self.waits: Counter[str] = Counter()
         self.launches: Counter[str] = Counter()
+        self.held: Counter[int] = Counter()
+        """How many tensors lie in each piece of memory, by its address."""
+        self.bytes = self.peak = 0
 
     def clear(self) -> None:
         self.waits.clear()
         self.launches.clear()
+        self.peak = self.bytes
+
+    def hold(self, address: int, size: int) -> None:
+        self.bytes += size * (self.held[address] == 0)
+        self.held[address] += 1
+        self.peak = max(self.peak, self.bytes)
+
+    def release(self, address: int, size: int) -> None:
+        self.held[address] -= 1
+        self.bytes -= size * (self.held[address] == 0)
 
 
 ACCOUNT = Account()
@@ -74,6 +88,10 @@ class Pretended(Tensor):
 
     def __init__(self, raw):
         self.raw = raw
+        memory = raw.untyped_storage()
+        place = memory.data_ptr(), memory.nbytes()
+        ACCOUNT.hold(*place)
+        weakref.finalize(self, ACCOUNT.release, *place)
 
     def __repr__(self):
         return f"Pretended({self.raw})"

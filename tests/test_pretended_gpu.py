@@ -1,7 +1,7 @@
 """What a GPU would meet, counted and rounded on one that is none: see `pretend`.
 
-The budgets of launches and waits are what was counted when they were written, with a tenth more; each is there so that
-a copy from the host, or a wait in a loop, cannot come back.
+The budgets are what was counted when they were written, with a tenth more; each is there so that a copy from the host,
+a wait in a loop, or a list of temporaries cannot come back.
 """
 
 import pretend
@@ -11,6 +11,8 @@ from pretend import ACCOUNT
 
 import tavtorch
 from tavtorch import Stop
+from tavtorch.audio.separation import median
+from tavtorch.image.contours import polygons
 from tavtorch.lab.kinds.pictures import ssim
 
 
@@ -70,6 +72,7 @@ OPS = {
     "patches": (filled, (1, 3, 32, 32)),
     "evolve": (evolved, (1, 1, 32, 32)),
     "shrink": (lambda image: tavtorch.image.splitting.shrink(image, threshold=0.1), (1, 1, 32, 32)),
+    "split_hilbert": (lambda image: tavtorch.split_hilbert(image, 0.1).structure, (1, 1, 32, 32)),
     "noise_level": (tavtorch.image.restoration.noise_level, (1, 1, 32, 32)),
     "ridge": (lambda image: tavtorch.ridge(image, 0.1).value, (1, 1, 32, 32)),
     "ssim": (lambda image: ssim(image, image), (1, 1, 32, 32)),
@@ -90,7 +93,7 @@ def test_autocast_changes_nothing(name):
         assert torch.equal(op(photo(*shape)), plain)
 
 
-# launches and waits
+# launches, waits and memory
 
 
 def no_end(steps):
@@ -101,30 +104,60 @@ def factors(sonogram, beta):
     return tavtorch.nmf(sonogram, 4, beta=beta, stop=no_end(40))
 
 
-BUDGETS = {  # the op, steps, launches a step, waits in all
-    "rof": (lambda x: tavtorch.rof(x, 0.1, stop=no_end(40)), 40, 66, 9),
-    "inpaint_tv": (lambda x: tavtorch.inpaint_tv(x, x > 0.9, stop=no_end(40)), 40, 70, 10),
-    "split_hilbert": (lambda x: tavtorch.split_hilbert(x, 0.1, stop=no_end(40)), 40, 108, 10),
-    "split_meyer": (lambda x: tavtorch.split_meyer(x, 0.1, stop=no_end(40)), 40, 175, 9),
-    "gvf_force": (lambda x: tavtorch.gvf_force(x, 0.1, stop=Stop(0, 5, 1)), 5, 545, 12),
-    "sure_weight": (lambda x: tavtorch.sure_weight(x, 0.1), 1, 16400, 48),
-    "evolve": (lambda x: evolved(x, 40), 40, 24, 26),
-    "nmf": (lambda x: factors(x[0], 1.0), 40, 74, 8),
-    "nmf of squares": (lambda x: factors(x[0], 2.0), 40, 146, 8),
-    "ridge": (lambda x: tavtorch.ridge(x, 0.1, stop=no_end(20)), 20, 176, 29),
-    "inpaint_patches": (lambda x: filled(x[..., :32, :32]), 1, 5100, 112),
+BUDGETS = {  # the op, steps, launches a step, waits in all, bytes of memory a pixel
+    "rof": (lambda x: tavtorch.rof(x, 0.1, stop=no_end(40)), 40, 59, 9, 106),
+    "inpaint_tv": (lambda x: tavtorch.inpaint_tv(x, x > 0.9, stop=no_end(40)), 40, 63, 10, 120),
+    "split_hilbert": (lambda x: tavtorch.split_hilbert(x, 0.1, stop=no_end(40)), 40, 55, 10, 111),
+    "split_meyer": (lambda x: tavtorch.split_meyer(x, 0.1, stop=no_end(40)), 40, 105, 9, 141),
+    "gvf_force": (lambda x: tavtorch.gvf_force(x, 0.1, stop=Stop(0, 5, 1)), 5, 300, 13, 224),
+    "sure_weight": (lambda x: tavtorch.sure_weight(x, 0.1), 1, 15300, 48, 128),
+    "evolve": (lambda x: evolved(x, 40), 40, 24, 26, 29),
+    "nmf": (lambda x: factors(x[0], 1.0), 40, 55, 8, 24),
+    "nmf of squares": (lambda x: factors(x[0], 2.0), 40, 97, 8, 32),
+    "ridge": (lambda x: tavtorch.ridge(x, 0.1, stop=no_end(20)), 20, 122, 29, 1933),
+    "inpaint_patches": (lambda x: filled(x[..., :32, :32]), 1, 5100, 112, 930),
 }
 
 
 @pytest.mark.parametrize("name", BUDGETS)
 def test_an_op_keeps_its_budget(gpu, name):
-    op, steps, launches, waits = BUDGETS[name]
+    op, steps, launches, waits, memory = BUDGETS[name]
     x = photo(1, 1, 64, 64).to(gpu)
     op(x)  # what is made once is made
     ACCOUNT.clear()
+    held = ACCOUNT.bytes
     op(x)
     assert ACCOUNT.launches.total() <= launches * steps, ACCOUNT.launches.most_common()
     assert ACCOUNT.waits.total() <= waits, ACCOUNT.waits
+    assert ACCOUNT.peak - held <= memory * x.numel()
+
+
+def test_a_long_median_fits_on_a_card(gpu):
+    x = photo(1, 64, 128).to(gpu)
+    ACCOUNT.clear()
+    held = ACCOUNT.bytes
+    median.running_median(x, 61, dim=-1)
+    assert (ACCOUNT.peak - held) / x.numel() * median.PIECE["cuda"] < 2 * 2**30
+
+
+def test_a_soft_mask_and_its_gradient_keep_no_pairs_of_pixels_and_edges(gpu, monkeypatch):
+    monkeypatch.setattr(polygons, "PAIRS", 2**14)
+    points = tavtorch.circle((40, 40), 20, 100, device=gpu).requires_grad_()
+    ACCOUNT.clear()
+    held = ACCOUNT.bytes
+    tavtorch.image.contours.soft_fill(points, (80, 80)).sum().backward()
+    assert ACCOUNT.peak - held < 120 * 80 * 80
+
+
+def test_the_network_is_not_given_a_format_that_its_norms_would_undo(gpu):
+    model, formats = tavtorch.UNet(channels=2, width=8).eval(), []
+    model.stem.register_forward_pre_hook(
+        lambda _, inputs: formats.append(inputs[0].is_contiguous(memory_format=torch.channels_last))
+    )
+    wave = photo(1, 2, 8192)
+    model(wave)
+    model.to(gpu)(wave.to(gpu))
+    assert formats == [True, False]
 
 
 # devices

@@ -220,13 +220,14 @@ def across(field: Field, normal: Field, coupling: Coupling) -> Field:
 
 @compiled
 def reflect(s: Field, ball: Projection | ProjectionDerivative) -> tuple[Field, Tensor]:
-    """`P(s)`, and the divergence of `s - 2 P(s)`: what the picture is next solved from in the alternating direction
-    method of multipliers on `z = ∇u`, whose state is the field `s`."""
+    """A step of the alternating direction method of multipliers on `z = ∇u`, whose state is the field `s`, up to the
+    next picture: `(1 - α) s + α P(s)`, and the divergence of `s - 2 P(s)`, from which that picture is solved."""
     inside = ball(s)
-    return inside, outflow(each(lambda a, p: a - 2 * p, s, inside))
+    kept = each(lambda a, p: torch.lerp(a, p, RELAXATION), s, inside)
+    return kept, outflow(each(lambda a, p: torch.sub(a, p, alpha=2), s, inside))
 
 
 @compiled
-def relax(inside: Field, s: Field, u: Tensor) -> Field:
-    """The next `s`, over-relaxed, once the picture is `u`: `P(s) + α ∇u + (1 - α) (s - P(s))`."""
-    return each(lambda p, a, slope: p + torch.lerp(a - p, slope, RELAXATION), inside, s, differences(u))
+def relax(kept: Field, u: Tensor) -> Field:
+    """The next `s`, over-relaxed, once the picture is `u`: `(1 - α) s + α (P(s) + ∇u)`."""
+    return each(lambda a, slope: torch.add(a, slope, alpha=RELAXATION), kept, differences(u))

@@ -16,6 +16,13 @@ CHEBYSHEV = (1.389, 0.562)
 """Weights of two Jacobi sweeps that together leave the least, 22 %, of errors that a grid twice as coarse cannot see:
 `1 / (5/4 ± 3/4 cos(π/4))`, the roots of Chebyshev's polynomial on [1/2, 2], where the spectrum of such errors is."""
 
+COARSEST = 64
+"""Pixels of the coarsest grid at most: its system is solved by the inverse of its matrix. Sweeps over grids as small
+cost nothing but calls, and on a GPU launches."""
+
+SINGULAR = 1e-12
+"""Share by which the diagonal of the coarsest grid is raised: its matrix has an inverse where all weights are 0."""
+
 
 def v_cycle(weight: Float[Tensor, "b 1 h w"], smoothness: float | Float[Tensor, "*_"]) -> Callable[[Tensor], Tensor]:
     """Approximate inverse of `A u = weight u - smoothness laplacian(u)`, with the reflecting borders of `laplacian`.
@@ -23,7 +30,7 @@ def v_cycle(weight: Float[Tensor, "b 1 h w"], smoothness: float | Float[Tensor, 
     Two sweeps of damped Jacobi, a correction from the coarser grid, and the sweeps in reversed order. That grid has
     pixels twice as large, so the mean of the weights and a fourth of the smoothness. Its correction comes back by
     bilinear interpolation, and the residual gets there by the adjoint of that: the cycle is symmetric and positive, as
-    conjugate gradients require. The coarsest grid is a single pixel.
+    conjugate gradients require. The coarsest grid has `COARSEST` pixels, where the system is solved.
 
     Args:
         weight: `(b, 1, h, w)`, at least 0; a huge weight nearly holds a pixel at 0, masking the result holds it.
@@ -35,28 +42,42 @@ def v_cycle(weight: Float[Tensor, "b 1 h w"], smoothness: float | Float[Tensor, 
     Source: Briggs, Henson & McCormick, "A Multigrid Tutorial", 2000, doi:10.1137/1.9780898719505; on cells: Wesseling,
     J. Comput. Phys. 79(1), 1988, doi:10.1016/0021-9991(88)90005-8.
 
-    >>> weight, r = torch.full((1, 1, 8, 8), 0.1), torch.ones(1, 1, 8, 8)
+    >>> weight, r = torch.full((1, 1, 16, 16), 0.1), torch.ones(1, 1, 16, 16)
     >>> v_cycle(weight, 1.0)(r).mean()                                   # exactly, r / weight
-    tensor(9.9368)
+    tensor(9.9966)
     """
     smoothness = torch.as_tensor(smoothness, dtype=weight.dtype, device=weight.device).reshape(-1, 1, 1, 1)
-    neighbours = _neighbours(torch.ones_like(weight))
-    diagonal = (weight + smoothness * neighbours).clamp(min=torch.finfo(weight.dtype).tiny)
-    if weight[0, 0].numel() == 1:
-        return lambda r: r / diagonal
+    diagonal = (weight + smoothness * _neighbours(torch.ones_like(weight))).clamp(min=torch.finfo(weight.dtype).tiny)
+    if weight[0, 0].numel() <= COARSEST:
+        return _inverse(diagonal, smoothness)
     coarse = v_cycle(_mean(weight), smoothness / 4)
     (h, w), factors = weight.shape[-2:], _factors(weight)
+    first = CHEBYSHEV[0] / diagonal
+
+    def pulled(u: Tensor, r: Tensor) -> Tensor:
+        """What a pixel is pulled to by its neighbours and by `r`, times the diagonal."""
+        return torch.addcmul(r, _neighbours(u), smoothness)
 
     def relax(u: Tensor, r: Tensor, damping: float) -> Tensor:
-        return torch.lerp(u, (r + smoothness * _neighbours(u)) / diagonal, damping)
+        return torch.lerp(u, pulled(u, r) / diagonal, damping)
 
     def cycle(r: Tensor) -> Tensor:
-        u = relax(CHEBYSHEV[0] * r / diagonal, r, CHEBYSHEV[1])
-        residual = r + smoothness * _neighbours(u) - diagonal * u
+        u = relax(first * r, r, CHEBYSHEV[1])
+        residual = torch.addcmul(pulled(u, r), diagonal, u, value=-1)
         u = u + F.interpolate(coarse(_restricted(residual)), scale_factor=factors, mode="bilinear")[..., :h, :w]
         return relax(relax(u, r, CHEBYSHEV[1]), r, CHEBYSHEV[0])
 
     return cycle
+
+
+def _inverse(diagonal: Tensor, smoothness: Tensor) -> Callable[[Tensor], Tensor]:
+    """The product with the inverse matrix, in double precision until it is that; sums, for no setting rounds those."""
+    n = diagonal[0].numel()
+    columns = torch.eye(n, dtype=torch.float64, device=diagonal.device).unflatten(1, diagonal.shape[-2:])
+    beside = smoothness.double() * _neighbours(columns).flatten(1)
+    matrix = torch.diag_embed(diagonal.double().flatten(1) * (1 + SINGULAR))[:, None] - beside
+    inverse = torch.linalg.inv(matrix).to(diagonal.dtype)
+    return lambda r: (inverse * r.flatten(2)[..., None, :]).sum(-1).unflatten(2, r.shape[2:])
 
 
 def _neighbours(u: Tensor) -> Tensor:
@@ -77,13 +98,11 @@ def _restricted(u: Tensor) -> Tensor:
     ky, kx = _factors(u)
     if h % ky or w % kx:
         u = F.pad(u, (0, w % kx, 0, h % ky))
+    u = F.pad(u, (kx - 1, kx - 1, ky - 1, ky - 1), mode="replicate")
     for axis, factor in ((-2, ky), (-1, kx)):
         if factor == 2:
-            n = u.shape[axis] // 2
-            first, second = u.unflatten(axis, (n, 2)).unbind(axis)
-            before = torch.cat((first.narrow(axis, 0, 1), second.narrow(axis, 0, n - 1)), axis)
-            after = torch.cat((first.narrow(axis, 1, n - 1), second.narrow(axis, n - 1, 1)), axis)
-            u = torch.add(before.add_(after), first + second, alpha=3).div_(8)
+            before, first, second, after = u.unfold(axis, 4, 2).unbind(-1)
+            u = torch.add(before + after, first + second, alpha=3).div_(8)
     return u
 
 

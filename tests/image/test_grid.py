@@ -4,6 +4,7 @@ from scipy.fft import dctn
 from torch.autograd import gradcheck
 
 from tavtorch import divergence, gradient, laplacian, sample
+from tavtorch.image import grid
 from tavtorch.image.grid import cosine_transform, inverse_cosine_transform
 
 SIZES = [(1, 1), (1, 2), (3, 1), (5, 8), (7, 3), (16, 16)]
@@ -11,6 +12,12 @@ SIZES = [(1, 1), (1, 2), (3, 1), (5, 8), (7, 3), (16, 16)]
 
 def image(h, w, **kind):
     return torch.randn(2, 3, h, w, **kind)
+
+
+@pytest.fixture(params=["product", "fft"])
+def way(request, monkeypatch):
+    """Both ways to transform a line, whatever its length."""
+    monkeypatch.setattr(grid, "SHORT", dict.fromkeys(grid.SHORT, 1000 if request.param == "product" else 0))
 
 
 # truth
@@ -70,7 +77,7 @@ def test_divergence_is_minus_the_adjoint_of_gradient(size, device):
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_cosine_transform_diagonalises_the_laplacian(size):
+def test_cosine_transform_diagonalises_the_laplacian(size, way):
     u = image(*size, dtype=torch.float64)
     i, j = (2 - 2 * torch.cos(torch.pi * torch.arange(n, dtype=u.dtype) / n) for n in size)
     torch.testing.assert_close(cosine_transform(laplacian(u)), -(i[:, None] + j) * cosine_transform(u))
@@ -89,10 +96,29 @@ def test_gradient_of_the_transpose_is_the_gradient_transposed():
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_cosine_transform_is_orthogonal(size, dtype, device):
+def test_cosine_transform_is_orthogonal(size, dtype, device, way):
     u = image(*size, dtype=dtype, device=device)
     torch.testing.assert_close(inverse_cosine_transform(cosine_transform(u)), u)
     torch.testing.assert_close(cosine_transform(u).norm(), u.norm())
+
+
+# batch
+
+
+def test_a_cosine_transform_alone_is_that_in_a_batch(way, dtype):
+    u = image(33, 64, dtype=dtype)
+    for transform in (cosine_transform, inverse_cosine_transform):
+        assert all(torch.equal(transform(u[i : i + 1])[0], transform(u)[i]) for i in range(2))
+
+
+# precision
+
+
+def test_a_long_line_is_transformed_as_well_as_its_type_allows(way):
+    u = image(400, 300, dtype=torch.float64)
+    for transform in (cosine_transform, inverse_cosine_transform):
+        error = (transform(u.float()).double() - transform(u)).square().mean().sqrt()
+        assert error < 5e-7
 
 
 # gradient
@@ -113,7 +139,7 @@ def test_gradient_of_sample():
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_cosine_transform_is_scipys(size):
+def test_cosine_transform_is_scipys(size, way):
     u = image(*size, dtype=torch.float64)
     expected = dctn(u.numpy(), axes=(-2, -1), norm="ortho")
     torch.testing.assert_close(cosine_transform(u), torch.from_numpy(expected))

@@ -53,6 +53,13 @@ def test_the_dense_solution(dtype):
     torch.testing.assert_close(found.flatten(), torch.linalg.solve(matrix, r.flatten()), rtol=1e-4, atol=1e-4)
 
 
+def test_a_grid_that_is_the_coarsest_is_solved(dtype, device):
+    weight, u = torch.rand(2, 1, 8, 8, dtype=dtype, device=device), torch.randn(2, 3, 8, 8).to(device, dtype)
+    c = torch.tensor([0.3, 9.0], dtype=dtype, device=device)
+    r = weight * u - c.reshape(2, 1, 1, 1) * laplacian(u)
+    torch.testing.assert_close(v_cycle(weight, c)(r), u, rtol=1e-4, atol=1e-4)
+
+
 def test_no_weight_at_all_gives_nothing_infinite():
     assert v_cycle(torch.zeros(1, 1, 9, 9), 1.0)(torch.zeros(1, 1, 9, 9)).eq(0).all()
 

@@ -40,6 +40,8 @@ def multiply(w: Tensor, h: Tensor, x: Tensor, options: Options) -> tuple[Tensor,
     if options.fixed == w.shape[1]:
         return w, h
     updated = _multiplied(w, _update_factor(_ratio_w(w, h, x, options), options.beta))
+    if options.fixed == 0:
+        return updated, h
     return torch.cat((w[:, : options.fixed], updated[:, options.fixed :]), 1), h
 
 
@@ -72,14 +74,19 @@ def _update_factor(ratio: Tensor, beta: float, share: float = 0.9) -> Tensor:
         exponent = 1 / (beta - 1)
     else:
         exponent = 1
-    rho = ratio**exponent
+    rho = _power(ratio, exponent)
 
     # The two bounds, each mixed with ρ in its own scale: of s^c and of s.
     c = beta - 1 if beta < 0 else max(1, beta)
-    power = (rho**c).clamp(min=1)
-    upper = ((1 + share) * power - share) ** (1 / c)
-    lower = rho * (1 - share + share * rho)
+    power = _power(rho, c).clamp(min=1)
+    upper = _power((1 + share) * power - share, 1 / c)
+    lower = torch.lerp(rho, rho.square(), share)
     return torch.where(power > 1, upper, lower)
+
+
+def _power(x: Tensor, exponent: float) -> Tensor:
+    """`x ** exponent`; for the exponent 1 it is no operation."""
+    return x if exponent == 1 else x**exponent
 
 
 def hals(w: Tensor, h: Tensor, x: Tensor, options: Options) -> tuple[Tensor, Tensor]:
@@ -98,9 +105,10 @@ def hals(w: Tensor, h: Tensor, x: Tensor, options: Options) -> tuple[Tensor, Ten
 def _row_descent(u: Tensor, linear: Tensor, gram: Tensor, first: int, sweeps: int = 2) -> Tensor:
     """Minimise `½ <u, gram u> - <linear, u>`, `u >= 0`, over the rows of `u (b, r, n)` in turn, from row `first` on."""
     u = u.clone(memory_format=torch.contiguous_format)
+    step = gram.diagonal(dim1=1, dim2=2).clamp(min=torch.finfo(u.dtype).tiny).reciprocal()
     for k in list(range(first, u.shape[1])) * sweeps:
-        slope = linear[:, k] - (gram[:, k, None] @ u)[:, 0]
-        u[:, k] = (u[:, k] + _divided(slope, gram[:, k, k, None])).clamp(min=0)
+        slope = torch.baddbmm(linear[:, k, None], gram[:, k, None], u, alpha=-1)[:, 0]
+        u[:, k] = torch.addcmul(u[:, k], slope, step[:, k, None]).clamp(min=0)
     return u
 
 
@@ -129,11 +137,9 @@ def _violation(u: Tensor, ratio: Tensor) -> Tensor:
 
 def _ratio_h(w: Tensor, h: Tensor, x: Tensor, options: Options) -> Tensor:
     """`∇₋ / ∇₊` of the objective with respect to h."""
-    total, penalty = w.sum(2)[..., None], _penalty_slope(w, h, options)
-    parts = []
+    up, parts = w.sum(2)[..., None] * ((options.beta == 1) + _penalty_slope(w, h, options)), []
     for _, minus, plus in _model_gradients(w, h, x, options.beta):
-        divisor = total if plus is None else w @ plus.mT
-        parts.append(_divided(w @ minus.mT, divisor + penalty * total))
+        parts.append(_divided(w @ minus.mT, up if plus is None else torch.baddbmm(up, w, plus.mT)))
     return torch.cat(parts, 2)
 
 
@@ -178,17 +184,12 @@ def _model_gradients(w: Tensor, h: Tensor, x: Tensor, beta: float) -> Iterator[t
 
 def _models(w: Tensor, h: Tensor, x: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """A few frames at a time: `h`, `x` and the model `y = hᵀ w + FLOOR`. Unless a gradient is recorded, y is reused."""
-    r, count = h.shape[1], max(16, piece(x.device) // (len(x) * x.shape[2]))
-
-    # The floor as one more component.
-    w = torch.cat((w, torch.full_like(w[:, :1], FLOOR)), 1)
-    h = torch.cat((h, torch.ones_like(h[:, :1])), 1)
-
+    count, floor = max(16, piece(x.device) // (len(x) * x.shape[2])), w.new_full((), FLOOR)
     memory = None
     for h_k, x_k in zip(h.split(count, 2), x.split(count, 1), strict=True):
         if not torch.is_grad_enabled() and (memory is None or memory.shape != x_k.shape):
             memory = torch.empty_like(x_k)
-        yield h_k[:, :r], x_k, torch.bmm(h_k.mT, w, out=memory)
+        yield h_k, x_k, torch.baddbmm(floor, h_k.mT, w, out=memory)
 
 
 def _divergence(x: Tensor, y: Tensor, beta: float) -> Tensor:

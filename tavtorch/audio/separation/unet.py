@@ -107,7 +107,9 @@ class UNet(nn.Module):
 
         # The highest bin, which makes the number of bins odd, is left out and takes the mask of its neighbour.
         x = F.pad(level[..., :-1, :], (0, -frames % 2 ** len(self.encoder)))
-        x = self.logits(x.contiguous(memory_format=torch.channels_last))[..., :frames]
+        if x.device.type == "cpu":  # elsewhere the first group normalisation would undo it
+            x = x.contiguous(memory_format=torch.channels_last)
+        x = self.logits(x)[..., :frames]
         x = F.pad(x.to(magnitude.dtype), (0, 0, 0, 1), mode="replicate")
         return x.unflatten(1, (len(self.stems), self.channels)).softmax(1)
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from tavtorch.derivative import holds
 
 PAIRS = 2**22
-"""Pairs of edges that are looked at together."""
+"""Pairs of edges, or of pixels and edges, that are looked at together."""
 
 
 def circle(
@@ -111,11 +111,25 @@ def distance(queries: Float[Tensor, "*b q 2"], points: Float[Tensor, "*b n 2"]) 
     >>> distance(torch.tensor([[[2.0, -1.0]]]), torch.tensor([[[0.0, 0.0], [4.0, 0.0], [4.0, 4.0]]]))
     tensor([[1.]])
     """
-    edge = (points.roll(-1, -2) - points).unsqueeze(-3)
-    offset = queries.unsqueeze(-2) - points.unsqueeze(-3)
-    squared = edge.square().sum(-1).clamp(min=torch.finfo(points.dtype).tiny)
+    ends = points.roll(-1, -2)
+    few = queries.split(1 + PAIRS // points[..., 0].numel(), dim=-2)
+    nearest = torch.cat([_nearest_edge(part, points, ends) for part in few], dim=-1)
+    start, end = (corners.gather(-2, nearest[..., None].expand(*nearest.shape, 2)) for corners in (points, ends))
+    return _off_edge(queries, start, end).norm(dim=-1)
+
+
+@torch.no_grad()
+def _nearest_edge(queries: Tensor, start: Tensor, end: Tensor) -> Tensor:
+    """Which edge is nearest to each query; a derivative goes through that one alone, and keeps no pairs."""
+    return _off_edge(queries.unsqueeze(-2), start.unsqueeze(-3), end.unsqueeze(-3)).square().sum(-1).argmin(-1)
+
+
+def _off_edge(queries: Tensor, start: Tensor, end: Tensor) -> Tensor:
+    """The way to a query from the nearest point of an edge."""
+    edge, offset = end - start, queries - start
+    squared = edge.square().sum(-1).clamp(min=torch.finfo(edge.dtype).tiny)
     along = ((offset * edge).sum(-1) / squared).clamp(0, 1)
-    return (offset - along[..., None] * edge).norm(dim=-1).amin(-1)
+    return offset - along[..., None] * edge
 
 
 def crosses_itself(points: Float[Tensor, "*b n 2"]) -> Bool[Tensor, "*b"]:

@@ -131,20 +131,21 @@ def minimise(problem: Problem, u: Tensor, p: Field, stop: Stop) -> Solution:
 
 def project(z: Field, problem: Problem, sigma: float | Tensor = 0.0) -> Field:
     """The proximal map of `σ h*`: into the balls of radius λ, and shorter where `h` is Huber's function."""
-    least = problem.weight + sigma * problem.huber
+    least = problem.weight + sigma * problem.huber if isinstance(problem.huber, Tensor) else problem.weight
     factors = each(lambda size: problem.weight / torch.maximum(size, least), length(z, problem.coupling))
     return each(torch.mul, z, factors)
 
 
 def _half_step(problem: Problem, u: Tensor, p: Field, sigma: Tensor) -> tuple[Tensor, Field]:
     """A proximal step on `u`, then one on `p` at the extrapolated `u`; it converges as `τ σ |∇|² <= 1`."""
-    tau, sigma = 1 / (8 * sigma), problem.steps * sigma
+    rate, sigma = 8 * sigma, problem.steps * sigma
+    tau = rate.reciprocal()
     x = torch.addcmul(u, problem.divergence(p), tau)
     if problem.absolute:
         apart = x - problem.f
         x = problem.f + (apart - torch.clamp(apart, -tau, tau))  # to the bit, where it is f
     else:
-        x = torch.lerp(x, problem.f, 1 / (1 + 1 / (tau * problem.trust)))
+        x = torch.lerp(x, problem.f, (1 + rate / problem.trust).reciprocal())
     x = torch.minimum(torch.maximum(x, problem.low), problem.high)  # as clamp, which is slow with tensors
     slopes = problem.gradient(torch.lerp(u, x, 2.0))
     return x, project(each(lambda part, slope: torch.addcmul(part, slope, sigma), p, slopes), problem, sigma)
@@ -270,7 +271,7 @@ def _solve_linearised(linearised: Linearised, stop: Stop) -> tuple[Tensor, Field
 
 def _linear_half_step(linearised: Linearised, w: Tensor, q: Field, sigma: Tensor) -> tuple[Tensor, Field]:
     g, held, normal, stretch, problem = linearised
-    tau, sigma = 1 / (8 * sigma), problem.steps * sigma
+    tau, sigma = (8 * sigma).reciprocal(), problem.steps * sigma
     x = problem.imposed(held, torch.addcmul(w, g + problem.divergence(q), tau) / (1 + tau * problem.trust))
     slopes = problem.gradient(torch.lerp(w, x, 2.0))
     y = each(lambda part, slope: torch.addcmul(part, slope, sigma), q, slopes)

@@ -5,7 +5,7 @@
 The alternating direction method of multipliers on `z = ∇u`. With `M >= AᵀA` diagonal in the cosine transform, and `P`
 the projection on the balls of radius `λ / ρ`, its state is a field `s` and the picture `u`, and a step is
 
-    (M + ρ ∇ᵀ∇) u ← Aᵀf + (M - AᵀA) u + ρ ∇ᵀ(s - 2 P(s)),        s ← P(s) + α ∇u + (1 - α) (s - P(s)).
+    (M + ρ ∇ᵀ∇) u ← Aᵀf + (M - AᵀA) u + ρ ∇ᵀ(s - 2 P(s)),        s ← (1 - α) s + α (P(s) + ∇u).
 
 Where `M = AᵀA` the step is exact, and needs no `A`; else it is linearised (Fang, He, Liu & Yuan, Math. Program. Comput.
 7, 2015, doi:10.1007/s12532-015-0078-2).
@@ -133,12 +133,12 @@ class Step(NamedTuple):
     start: Tensor
 
     def __call__(self, s: Field, spectrum: Tensor) -> State:
-        inside, source = reflect(s, self.ball)
+        kept, source = reflect(s, self.ball)
         right = self.right
         if not self.operator.diagonal:
             right = right + self.power * spectrum - self.normal(spectrum)
-        spectrum = (right - self.rho * cosine_transform(source)) * self.inverse
-        return relax(inside, s, inverse_cosine_transform(spectrum)), spectrum
+        spectrum = torch.addcmul(right, cosine_transform(source), self.rho, value=-1) * self.inverse
+        return relax(kept, inverse_cosine_transform(spectrum)), spectrum
 
     def normal(self, spectrum: Tensor) -> Tensor:
         """`AᵀA` between cosine coefficients."""

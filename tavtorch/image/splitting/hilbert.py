@@ -114,7 +114,7 @@ def _minimise(f: Tensor, weight: Tensor, kernel: Tensor, coupling: Coupling, sto
     Its state is one field `s`: with `P` the projection on the balls of radius `λ / ρ`, the multiplier is `p = ρ P(s)`,
     the split variable `z = s - P(s)`, and a step is
 
-        (K + ρ ∇ᵀ∇) u = K f + ρ ∇ᵀ (s - 2 P(s)),        s ← P(s) + α ∇u + (1 - α) z,
+        (K + ρ ∇ᵀ∇) u = K f + ρ ∇ᵀ (s - 2 P(s)),        s ← (1 - α) s + α (P(s) + ∇u),
 
     the system exact in the cosine transform. At `u` and the feasible `p`, with `r = K (u - f) + ∇ᵀp`,
 
@@ -184,9 +184,9 @@ class Step(NamedTuple):
     """Onto which `P` projects."""
 
     def __call__(self, s: Field) -> tuple[Tensor, Field]:
-        inside, source = reflect(s, self.ball)
-        u = (self.right - self.rho * cosine_transform(source)) * self.inverse
-        return u, relax(inside, s, inverse_cosine_transform(u))
+        kept, source = reflect(s, self.ball)
+        u = torch.addcmul(self.right, cosine_transform(source), self.rho, value=-1) * self.inverse
+        return u, relax(kept, inverse_cosine_transform(u))
 
     def multiplier(self, s: Field) -> Field:
         """`p = ρ P(s)`."""

@@ -30,7 +30,6 @@ from tavtorch.image.grid import (
     cosine_transform,
     differences,
     inverse_cosine_transform,
-    laplacian,
     laplacian_eigenvalues,
     outflow,
 )
@@ -89,7 +88,7 @@ def _minimise(f: Tensor, weight: Tensor, coupling: Coupling, stop: Stop, frame: 
     `z` is `p = ρ P(s)`, and `y = P(t)` is feasible. A step, exact in the cosine transform, is
 
         g = argmin_g  ρ |∇(f + div g) - s + 2 P(s)|² + η |g + t - 2 P(t)|²,        u = f + div g,
-        s ← P(s) + α ∇u + (1 - α) (s - P(s)),        t ← t - P(t) + α g + (1 - α) P(t).
+        s ← (1 - α) s + α (P(s) + ∇u),        t ← t + α (g - P(t)).
 
     Returned is `u = f + div y`. There, with `r = -div p`,
 
@@ -167,8 +166,8 @@ class Step(NamedTuple):
     """and `P(t)`."""
 
     def __call__(self, s: Field, t: Field) -> State:
-        free, right = _reflect(s, t, self)
-        return _relax(s, t, free, inverse_cosine_transform(self.inverse * cosine_transform(right)), self)
+        kept, base, right = _reflect(s, t, self)
+        return _relax(kept, base, inverse_cosine_transform(self.inverse * cosine_transform(right)))
 
     def multiplier(self, s: Field) -> Field:
         """`p = ρ P(s)`."""
@@ -176,18 +175,24 @@ class Step(NamedTuple):
 
 
 @compiled
-def _reflect(s: Field, t: Field, step: Step) -> tuple[Field, Tensor]:
-    """`g` as far as `t` alone goes, and the right-hand side for the `h` of `g + ∇h`."""
-    free = each(lambda y, old, push: 2 * y - old + push, step.fields(t), t, step.push)
-    bent = outflow(each(lambda old, p: old - 2 * p, s, step.slopes(s)))
-    return free, bent - laplacian(step.image + outflow(free))
+def _reflect(s: Field, t: Field, step: Step) -> tuple[State, Tensor, Tensor]:
+    """What is known before the `h` of `g + ∇h`: the next `s` and `t` and `u`, as far as they go without it, and the
+    right-hand side for it."""
+    p, y = step.slopes(s), step.fields(t)
+    g = each(lambda y, old, push: torch.sub(push, old).add(y, alpha=2), y, t, step.push)
+    u = step.image + outflow(g)
+    bent = each(lambda old, p, slope: torch.sub(old, p, alpha=2) - slope, s, p, differences(u))
+    kept_s = each(lambda old, p: torch.lerp(old, p, RELAXATION), s, p)
+    kept_t = each(lambda old, g, y: torch.add(old, g - y, alpha=RELAXATION), t, g, y)
+    return (kept_s, kept_t), u, outflow(bent)
 
 
 @compiled
-def _relax(s: Field, t: Field, free: Field, h: Tensor, step: Step) -> State:
-    g = each(torch.add, free, differences(h))
-    next_t = each(lambda old, y, g: old - y + torch.lerp(y, g, RELAXATION), t, step.fields(t), g)
-    return relax(step.slopes(s), s, step.image + outflow(g)), next_t
+def _relax(kept: State, u: Tensor, h: Tensor) -> State:
+    """The next `s` and `t`."""
+    g = differences(h)
+    next_t = each(lambda old, g: torch.add(old, g, alpha=RELAXATION), kept[1], g)
+    return relax(kept[0], u + outflow(g)), next_t
 
 
 def _gap(s: Field, t: Field, step: Step) -> Tensor:

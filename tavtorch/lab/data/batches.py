@@ -84,7 +84,8 @@ def loader(items: Items, process: tuple[int, int], *, batch_size: int = 1, worke
         groups = [run[start : start + batch_size] for run in same for start in range(0, len(run), batch_size)]
     if not groups and len(items):  # a batch without items, for Lightning leaves out a process without batches
         groups = [[]]
-    return DataLoader(_Batches(items, groups), batch_size=None, num_workers=workers)
+    pinned = torch.cuda.is_available()
+    return DataLoader(_Batches(items, groups), batch_size=None, num_workers=workers, pin_memory=pinned)
 
 
 def process_of(trainer: L.Trainer | None) -> tuple[int, int]:

@@ -2,9 +2,11 @@ from itertools import chain
 
 import pytest
 import torch
+from torch.utils.data import TensorDataset
 
 from tavtorch import Solution
 from tavtorch.lab.data.batches import collate, item_generator, keep, loader, select, share
+from tavtorch.lab.data.epochs import training_loader
 
 
 class Listed(list):
@@ -54,6 +56,15 @@ def test_only_what_is_alike_goes_together_and_nothing_is_lost(world):
     assert sorted(chain(*(batch["name"] for batch in batches))) == list("0123456")
     assert max(len(batch["name"]) for batch in batches) == 2
     assert all(len(batch["name"]) == len(batch["inputs"]["image"]) for batch in batches)
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_where_there_is_a_gpu_what_goes_to_it_is_pinned(monkeypatch, there):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
+    scored = loader(Listed([item("a"), item("b")]), (0, 1))
+    trained = training_loader(TensorDataset(torch.zeros(2, 1)), (0, 1), batch_size=1, per_epoch=2)
+    assert scored.pin_memory is there
+    assert trained.pin_memory is there
 
 
 def test_without_a_word_each_is_select():
