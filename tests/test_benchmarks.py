@@ -8,6 +8,8 @@ import pytest
 
 TOP = Path(__file__).resolve().parents[1]
 README = (TOP / "benchmarks/README.md").read_text()
+FRONT = (TOP / "README.md").read_text()
+ROWS = re.findall(r"^\| `(\w+)`.*\| (.*?) \|$", FRONT.split("how measured")[1], re.MULTILINE)
 
 
 @pytest.fixture
@@ -44,3 +46,15 @@ def test_the_table_of_the_page_is_that_of_its_figures(measure, monkeypatch):
     monkeypatch.undo()
     shown = re.search(r"<!-- quick -->\n(.*?)\n<!-- /quick -->", README, re.DOTALL)[1]
     assert shown == measure.table(measure.newest("quick"))
+
+
+@pytest.mark.parametrize(("system", "shown"), ROWS)
+def test_a_number_of_the_front_page_was_recorded_by_a_benchmark(measure, monkeypatch, system, shown):
+    monkeypatch.undo()
+    figures = [figure for name, figure in measure.newest("front").items() if name.startswith(f"{system}: ")]
+    numbers = re.findall(r"\d+(?:\.\d+)?", shown)
+    assert numbers
+    for number in numbers:
+        digits = len(number.partition(".")[2])
+        known = {f"{figure.value:.{digits}f}" for figure in figures}
+        assert number in known, f"{system}: {number} is not among {known}"
