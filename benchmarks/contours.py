@@ -215,12 +215,11 @@ def crowded():
     found = segment(scene.image, scene.points, force=partial(gvf_force, smoothness=0.2, edges=edges), repel=0.5)
     score, collapsed = cells_iou(found.value, scene.truth), found.gap.isinf().sum()
     print(f"  {'GVF   0.2, edges binary, repel 0.5':38} {score.mean():.3f} {score.min():.2f} {collapsed:4}")
-    learned(scene)
 
 
-def learned(scene=None):
+def learned():
     """The network of the package, on the same cells, and further from them: it was trained on other ones."""
-    scene = scene or crowds(4, 256, generator=dice())
+    scene = crowds(4, 256, generator=dice())
     rows = {"learned edges": scene, "learned edges, the negatives": scene._replace(image=1 - scene.image)}
     for start, noise in ((1.0, 0.02), (1.4, 0.02), (1.2, 0.1)):
         name = f"learned edges, {start} radii, noise {noise}"
@@ -363,17 +362,19 @@ def on_the_gpu():
         print(f"  {count:5}: {1000 * solve:8.2f} ms, {1000 * creep:8.2f} ms")
 
 
-PARTS = (
-    *(steps_of_gvf, accuracy_of_gvf, gradients_of_gvf, quality, capture_range),
-    *(crowded, apples_by_regions, followed, dragged, speed_of_snakes, on_the_gpu),
-)
+PARTS = {
+    part.__name__: part
+    for part in (
+        *(steps_of_gvf, accuracy_of_gvf, gradients_of_gvf, quality, capture_range),
+        *(crowded, learned, apples_by_regions, followed, dragged, speed_of_snakes, on_the_gpu),
+    )
+}
 
 
 def main():
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, python {sys.version.split()[0]}")
-    for part in PARTS:
-        if part.__name__ in (sys.argv[1:] or [part.__name__]):
-            part()
+    for name in sys.argv[1:] or PARTS:
+        PARTS[name]()
 
 
 if __name__ == "__main__":

@@ -48,8 +48,14 @@ class Figure(NamedTuple):
 
 
 def record(file: str, figures: dict[tuple[str, str], float]) -> list[Figure]:
-    """Add figures, by what they are of and their unit, to `results/<file>.jsonl`."""
-    command = shlex.join(sys.argv).replace(str(Path(__file__).with_name("__main__.py")), "python -m benchmarks")
+    """Add figures, by what they are of and their unit, to `results/<file>.jsonl`.
+
+    The command is that of any machine: a path of this one is told by its name.
+    """
+    script = Path(sys.argv[0]).name
+    start = "python -m benchmarks" if script == "__main__.py" else f"benchmarks/{script}"
+    command = shlex.join(Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:])
+    command = f"{start} {command}".strip()
     git = ["git", "describe", "--always", "--dirty", "--exclude=*"]
     commit = subprocess.run(git, cwd=Path(__file__).parent, capture_output=True, text=True).stdout.strip()
     today = datetime.datetime.now(datetime.UTC).date().isoformat()

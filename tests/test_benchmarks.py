@@ -29,6 +29,12 @@ def test_a_figure_says_how_to_measure_it_again(measure):
     assert re.fullmatch(r"\d{4}-\d\d-\d\d", made.date)
 
 
+def test_a_folder_of_this_machine_is_known_by_its_name(measure, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["benchmarks/x.py", "/home/me/stems", "--python", "/opt/bin/python", "ckpt=a/b"])
+    (made,) = measure.record("some", {("a", "dB"): 1.0})
+    assert made.command == "benchmarks/x.py stems --python python ckpt=a/b"
+
+
 def test_what_moved_beyond_noise_is_told(measure):
     before = {figure.what: figure for figure in measure.record("some", {("a", "dB"): 28.0, ("b", "ms"): 100})}
     assert measure.moved(before, measure.record("some", {("a", "dB"): 28.01, ("b", "ms"): 110, ("c", ""): 1.0})) == []

@@ -122,12 +122,11 @@ def evolve(
         terms=terms,
     )
     to_rest = partial(_move_to_rest, contours.flatten(0, 1), closed=closed, resample=resample, stop=stop or AT_REST)
-    if anchors is None:
-        move = moved_by()
-    else:
+    move = moved_by()
+    if anchors is not None:
         places = _places(anchors, contours)
         with without_derivatives():
-            free, _ = to_rest(moved_by())
+            free, _ = to_rest(move)
         move = moved_by(handles=Handles.of(places, free.value.reshape(contours.shape)))
 
     def record(x: Tensor) -> None:
