@@ -1,5 +1,6 @@
-"""What the processes of a run of torch.distributed tell one another."""
+"""What the processes of a run of torch.distributed tell one another, and what cores they have."""
 
+import os
 from datetime import timedelta
 from functools import lru_cache
 from typing import Any
@@ -7,6 +8,11 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def from_all_processes(mine: Any) -> list[Any]:

@@ -16,13 +16,14 @@ import weakref
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.utils import backend_registration
 from torch.utils._mode_utils import no_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
-from torch.utils._pytree import tree_leaves, tree_map
 
 NAME = "pretended"
 TAKES_MORE = {"constant_pad_nd": 2, "_fft_c2r": 2, "sort": 6, "topk": 6, "argsort": 6, "_unique2": 8, "median": 2}
@@ -126,6 +127,49 @@ def raw(x):
     return x.raw if isinstance(x, Pretended) else x
 
 
+def leaves(x) -> Iterator:
+    """What lies in the lists and tuples of arguments; `torch.utils._pytree` would take half of the time."""
+    if isinstance(x, list | tuple):
+        for part in x:
+            yield from leaves(part)
+    else:
+        yield x
+
+
+def mapped(f, x):
+    """`f` of each of `leaves`, and these where they were."""
+    return type(x)(mapped(f, part) for part in x) if type(x) in (list, tuple) else f(x)
+
+
+def tensors_of(args, kwargs) -> list[Tensor]:
+    return [x for x in (*leaves(args), *leaves((*kwargs.values(),))) if isinstance(x, Tensor)]
+
+
+class Schema(NamedTuple):
+    """What is asked of an operation each time it runs."""
+
+    name: str
+    changes_shape: bool
+    writes: tuple[int, ...]
+    """The arguments that are written to, and returned; none if it returns something else."""
+    returns: int
+    pointwise: bool
+
+
+@cache
+def schema_of(func) -> Schema:
+    schema = func._schema
+    written = [i for i, a in enumerate(schema.arguments) if a.alias_info is not None and a.alias_info.is_write]
+    own = schema.is_mutable and all(r.alias_info is not None for r in schema.returns)
+    return Schema(
+        schema.name.split("::")[1],
+        torch.Tag.inplace_view in func.tags,
+        tuple(written) if own else (),
+        len(schema.returns),
+        torch.Tag.pointwise in func.tags,
+    )
+
+
 def is_pretended(device) -> bool:
     return device is not None and torch.device(device).type == NAME
 
@@ -138,8 +182,8 @@ LAZY |= {torch.ops.aten._neg_view.default: torch.ops.aten.neg.default}
 def run(func, args, kwargs):
     """One operation: refused, counted, and done on the CPU."""
     func = LAZY.get(func, func)
-    name = func._schema.name.split("::")[1]
-    tensors = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
+    name = schema_of(func).name
+    tensors = tensors_of(args, kwargs)
     ours = [x for x in tensors if isinstance(x, Pretended)]
     theirs = [x for x in tensors if not isinstance(x, Pretended)]
     target = kwargs.get("device")
@@ -159,19 +203,20 @@ def run(func, args, kwargs):
     if (ours or here) and name not in FREE:
         ACCOUNT.launches[name] += TAKES_MORE.get(name, 1)
 
-    if torch.Tag.inplace_view in func.tags:
+    if schema_of(func).changes_shape:
         with no_dispatch():
             func(*args, **kwargs)
-        func(*tree_map(raw, args), **kwargs)
+        func(*mapped(raw, args), **kwargs)
         return args[0]
-    out = computed(func, name, *tree_map(raw, (args, kwargs)), device=target)
+    named = {key: mapped(raw, x) for key, x in kwargs.items()}
+    out = computed(func, name, mapped(raw, args), named, device=target)
     if not here or name in {"_local_scalar_dense", "equal"}:
         return out
-    return given_back(func, name, args, kwargs, out, aliases=bool(ours))
+    return given_back(func, args, kwargs, out, aliases=bool(ours))
 
 
 def has_mask(index) -> bool:
-    return any(isinstance(x, Tensor) and x.dtype == torch.bool for x in tree_leaves(index))
+    return any(isinstance(x, Tensor) and x.dtype == torch.bool for x in leaves(index))
 
 
 def refuse_generator(func, args, kwargs, here) -> None:
@@ -186,7 +231,7 @@ def refuse_mixture(func, name, args, theirs) -> None:
     if name in INDEXING and isinstance(args[0], Pretended):
         ACCOUNT.waits["copy of an index to the device"] += 1
         return
-    number_allowed = torch.Tag.pointwise in func.tags or name in SCALARS_FROM_CPU
+    number_allowed = schema_of(func).pointwise or name in SCALARS_FROM_CPU
     if any(x.dim() > 0 or not number_allowed for x in theirs):
         shapes = [tuple(x.shape) for x in theirs]
         raise RuntimeError(
@@ -216,14 +261,14 @@ def tf32(x: Tensor) -> Tensor:
     return ((x.contiguous().view(torch.int32) + 0x1000) & ~0x1FFF).view(torch.float32)
 
 
-def given_back(func, name, args, kwargs, out, *, aliases):
+def given_back(func, args, kwargs, out, *, aliases):
     """What the caller gets: its own tensor where it was written to, else a new one."""
-    returns, arguments = func._schema.returns, func._schema.arguments
-    if func._schema.is_mutable and not any(r.alias_info is None for r in returns):
-        written = [i for i, a in enumerate(arguments) if a.alias_info is not None and a.alias_info.is_write]
-        got = [kwargs[arguments[i].name] if arguments[i].name in kwargs else args[i] for i in written]
-        return None if not returns else got[0] if len(returns) == 1 else tuple(got)
-    out = tree_map(wrapped, out)
+    name, _, writes, returns, _ = schema_of(func)
+    if writes:
+        names = [argument.name for argument in func._schema.arguments]
+        got = [kwargs[names[i]] if names[i] in kwargs else args[i] for i in writes]
+        return None if not returns else got[0] if len(got) == 1 else tuple(got)
+    out = mapped(wrapped, out)
     return return_and_correct_aliasing(func, args, kwargs, out) if name in VIEWS and aliases else out
 
 
@@ -288,7 +333,7 @@ class Mode(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         concerned = is_pretended(kwargs.get("device")) or "generator" in kwargs
-        if concerned or any(isinstance(x, Pretended) for x in tree_leaves((args, kwargs))):
+        if concerned or any(isinstance(x, Pretended) for x in tensors_of(args, kwargs)):
             return run(func, args, kwargs)
         return func(*args, **kwargs)
 

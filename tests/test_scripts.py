@@ -1,16 +1,14 @@
 """The two scripts as a user runs them: each test starts them as programs of their own."""
 
 import csv
-import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import torch
+from programs import Program
 
 from tavtorch.lab.data.files import Picture, read_audio, read_picture, write_audio, write_picture
 from tavtorch.lab.data.synthetic import band
@@ -29,13 +27,7 @@ TWO = ["trainer.accelerator=cpu", "trainer.devices=2", "trainer.strategy=ddp"]
 
 
 def start(script, out, *overrides):
-    command = [sys.executable, str(TOP / script), f"hydra.run.dir={out}", *map(str, overrides)]
-    one_thread = os.environ | {
-        "OMP_NUM_THREADS": "1"
-    }  # little work: threads that wait for each other only slow it down
-    return subprocess.Popen(
-        command, cwd=TOP, env=one_thread, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+    return Program(TOP / script, f"hydra.run.dir={out}", *overrides, folder=TOP)
 
 
 def run(script, out, *overrides, code=0):

@@ -6,7 +6,6 @@ import io
 import itertools
 import json
 import math
-import os
 import platform
 import re
 from collections.abc import Iterable, Sequence
@@ -21,6 +20,7 @@ from tavtorch.lab.data.files import whole
 from tavtorch.lab.panels import Panel, webp
 from tavtorch.lab.secrets import masked
 from tavtorch.lab.task import Row
+from tavtorch.processes import cores
 
 SECTION = "section.json"  # beside a run's own page
 
@@ -153,8 +153,7 @@ def indices(formula: str) -> Markup:
 
 def machine() -> str:
     """The machine and the versions that a page was made with."""
-    cores = f"{len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} CPU cores"
-    where = torch.cuda.get_device_name() if torch.cuda.is_available() else cores
+    where = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{cores()} CPU cores"
     return f"{where}, torch {torch.__version__}, Python {platform.python_version()}"
 
 

@@ -1,5 +1,7 @@
 import os
 import subprocess
+import threading
+import time
 from functools import partial
 
 import lightning as L
@@ -62,8 +64,8 @@ def recordings(tmp_path):
     return tmp_path / "in"
 
 
-def predict(root, folder, save=save, op=halves, media=RECORDING, settings="", **options):
-    callback, task = Write(str(folder), settings=settings), Task(op, save=save)
+def predict(root, folder, save=save, op=halves, media=RECORDING, settings="", threads=None, **options):
+    callback, task = Write(str(folder), settings=settings, threads=threads), Task(op, save=save)
     data = Folder(str(root), media, results=str(folder), settings=settings, **options)
     trainer = L.Trainer(
         accelerator="cpu", logger=False, enable_progress_bar=False, callbacks=[callback], enable_checkpointing=False
@@ -276,6 +278,34 @@ def test_several_fillings_of_a_file_are_a_folder(tmp_path):
     fillings = [read_picture(path).image for path in sorted((tmp_path / "out/a").glob("*.png"))]
     assert len(fillings) == 3 and not torch.equal(fillings[0], fillings[1])
     assert predict(tmp_path / "in", tmp_path / "out", save, op, with_hole()) == (0, {})  # done
+
+
+def test_results_are_written_beside_the_op(pictures, tmp_path):
+    together, names = threading.Barrier(2, timeout=60), []
+
+    def save(path, output, batch):
+        names.append(path.name)
+        if len(names) <= 2:
+            together.wait()  # for the other one, which is written at the same time
+        return write_image(path, output, batch)
+
+    count, errors = predict(pictures, tmp_path / "out", save, halved, PICTURE, threads=2)
+    assert count == len(names) == len(list(pictures.glob("*"))) and not errors
+
+
+def test_few_results_wait_to_be_written(pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr("tavtorch.lab.write._MOST", 1)
+    writing, most = [], []
+
+    def save(path, output, batch):
+        writing.append(path)
+        most.append(len(writing))
+        time.sleep(0.05)
+        writing.remove(path)
+        return write_image(path, output, batch)
+
+    predict(pictures, tmp_path / "out", save, halved, PICTURE, threads=4)
+    assert set(most) == {1}
 
 
 def test_pictures_in_another_format(pictures, tmp_path):

@@ -1,13 +1,12 @@
 """The command and the Python of a result, typed in a folder with its files, do what the page did."""
 
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from audio.recognition.test_changes import RATE, notes
+from programs import Program
 
 from tavtorch import Library, fingerprint
 from tavtorch.lab.data.files import Picture, write_audio, write_picture
@@ -91,9 +90,9 @@ def test_the_command_writes_the_same_files(folder, task, settings):
     words = shlex.split(result["command"])
     assert words[:2] == ["python", "evaluate.py"]
     more = [f"library.url={folder / 'library.sqlite'}"] if task == "recognise" else []
-    command = [sys.executable, str(TOP / "evaluate.py"), *words[2:], *more]
-    ran = subprocess.run(command, cwd=folder, capture_output=True, text=True)
-    assert ran.returncode == 0, ran.stdout + ran.stderr
+    ran = Program(TOP / "evaluate.py", *words[2:], *more, folder=folder)
+    said, _ = ran.communicate(timeout=300)
+    assert ran.returncode == 0, said
     given = ("results/hole.png", "results/start.csv")
     files = {
         Path(place).name: Path(place)

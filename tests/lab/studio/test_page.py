@@ -273,12 +273,30 @@ def test_long_work_tells_how_far_it_is_and_stops(page, tmp_path):
     panel.get_by_label("max iter", exact=True).fill("10000000")
     panel.get_by_role("button", name="run", exact=True).click()
     panel.locator(".result").get_by_text(re.compile(r"step \d+ of at most 10000000")).wait_for()
-    panel.locator(".result").get_by_role("button", name="stop").click()
+    stop = panel.locator(".result").get_by_role("button", name="stop")
+    place = stop.bounding_box()
+    panel.locator(".result .note").evaluate(
+        "words => words.textContent = 'step 1000000 of at most 10000000, 1000 s'.repeat(9)"
+    )
+    assert stop.bounding_box() == place  # else who presses it, as a number grows, presses beside it
+    stop.click()
     panel.locator(".result").get_by_text("stopped").wait_for()
     panel.get_by_label("max iter", exact=True).fill("10")
     panel.get_by_role("button", name="run", exact=True).click()
     panel.locator(".result .pair").wait_for()
     panel.locator(".result").get_by_text("10: not converged").wait_for()
+
+
+def test_what_is_stopped_before_the_studio_answers_stops(page, disk):
+    panel = opened(page, "restore", disk[0])
+    panel.get_by_label("tol", exact=True).fill("0")
+    panel.get_by_label("max iter", exact=True).fill("10000000")
+    held = []
+    page.route("**/api/jobs", held.append)
+    panel.get_by_role("button", name="run", exact=True).click()
+    panel.locator(".result").get_by_role("button", name="stop").click()
+    held[0].continue_()
+    panel.locator(".result").get_by_text("stopped").wait_for()
 
 
 def test_an_experiment_of_the_report_opens_with_its_settings(page, studio, disk):

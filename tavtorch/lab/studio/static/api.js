@@ -15,7 +15,8 @@ export async function job(asked, watch = () => {}, signal) {
   const body = JSON.stringify(asked), headers = { "Content-Type": "application/json" };
   const { job: id } = await ask("api/jobs", { method: "POST", body, headers });
   const stop = () => ask(`api/jobs/${id}`, { method: "DELETE" });
-  signal?.addEventListener("abort", stop);
+  if (signal?.aborted) stop();
+  else signal?.addEventListener("abort", stop);
   for (let since = ""; ;) {
     const now = await ask(`api/jobs/${id}?since=${since}`);
     since = now.version;

@@ -7,7 +7,8 @@ import { framed } from "./stage.js";
 export async function follow(list, title, asked, background) {
   const halt = new AbortController(), words = make("span", { className: "note" }), bar = make("progress", { ariaLabel: `Progress of ${title}` });
   const stop = make("button", { type: "button", textContent: "stop" }), close = make("button", { type: "button", textContent: "remove", hidden: true, ariaLabel: `Remove the result of ${title}` });
-  const body = make("div"), element = make("section", { className: "result", ariaLabel: title }, make("div", { className: "head" }, make("h3", { textContent: title }), bar, words, stop, close), body);
+  const head = make("div", { className: "head" }, make("h3", { textContent: title }), bar, stop, close, words);  // the words change, and must not move a button
+  const body = make("div"), element = make("section", { className: "result", ariaLabel: title }, head, body);
   stop.addEventListener("click", () => halt.abort());
   close.addEventListener("click", () => element.remove());
   list.prepend(element);
