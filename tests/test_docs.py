@@ -39,7 +39,7 @@ class Page(HTMLParser):
 def site(tmp_path_factory):
     """The site as its one command builds it, but for the stories, which `test_examples` runs."""
     pytest.importorskip(
-        "sphinx", reason="the docs group is not installed: uv run --group docs pytest tests/test_docs.py"
+        "sphinx", reason="the docs group is not installed: uv run --group docs pytest -m slow tests/test_docs.py"
     )
     folder = tmp_path_factory.mktemp("site")
     shutil.copytree(TOP / "docs", folder / "docs", ignore=shutil.ignore_patterns("_build", "gallery"))

@@ -237,6 +237,7 @@ def test_several_runs_are_on_one_page(tmp_path):
     assert page.count("is not trained yet; python train.py experiment=unet_mae_20") == 2
 
 
+@pytest.mark.slow
 def test_every_task_runs(tmp_path):
     """One batch of each, on the truth that comes with it, but of the one that fills a library."""
     tasks = {path.stem for path in (TOP / "configs/task").glob("*.yaml")} - {"fingerprint"}

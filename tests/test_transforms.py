@@ -162,8 +162,8 @@ CASES = {  # of one tensor each, beside the weights that the tests of each op lo
     "split_fourier": (partial(tavtorch.split_fourier, cutoff=0.2), picture),
     "split_rof": (tight(tavtorch.split_rof, weight=0.15), picture),
     "split_hilbert": (tight(tavtorch.split_hilbert, weight=0.5), picture),
-    "split_l1": (tight(tavtorch.split_l1, weight=0.9), picture),
-    "split_meyer": (tight(tavtorch.split_meyer, stop=Stop(1e-13, 60000), weight=0.05), picture),
+    "split_l1": (tight(tavtorch.split_l1, stop=Stop(1e-13, 10000, 20), weight=0.9), picture),
+    "split_meyer": (tight(tavtorch.split_meyer, stop=Stop(1e-13, 20000, 20), weight=0.05), picture),
     "enhance": (
         partial(tavtorch.enhance, split=partial(tavtorch.split_fourier, cutoff=0.2), texture_filter=torch.sin),
         picture,
@@ -217,6 +217,9 @@ FIRST_ONLY = {
     "segment_crowd", "nmf",
 }  # fmt: skip
 ONLY_ALONE = {"UNet", *RANDOM}  # vmap is an error of PyTorch's own
+
+SLOW = {"split_l1", "split_meyer"}
+NAMES = [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in CASES]
 
 
 def values(name):
@@ -322,6 +325,7 @@ class Denoiser(torch.nn.Module):
 
 
 @torch._dynamo.config.patch(recompile_limit=solve.VARIANTS)  # pytest's own patch would delete the setting afterwards
+@pytest.mark.slow
 def test_a_compiled_model_breaks_the_graph_and_not_the_result():
     """Also where others have raised PyTorch's limit of variants, so that all of them are looked up."""
     model, image = Denoiser(), picture().float()

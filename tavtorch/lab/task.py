@@ -230,7 +230,8 @@ class Task(L.LightningModule):
                 output = self(**batch["inputs"])
             except ValueError:  # of which item it does not say
                 output = self._one_by_one(batch, seeded)
-            except torch.OutOfMemoryError:
+            except torch.OutOfMemoryError as error:
+                self._check_alone(error)
                 log.info("%d items at once do not fit into memory: one after the other.", len(batch["name"]))
                 output = self._one_by_one(batch, seeded)
         names, failed = batch["name"], set()
@@ -248,6 +249,14 @@ class Task(L.LightningModule):
                 "bring the files to a place that all can read."
             )
 
+    def _check_alone(self, error: torch.OutOfMemoryError) -> None:
+        """Raise an error where other processes wait for what this one has no memory for, as they would for ever."""
+        if self.library is not None and self.trainer.world_size > 1:
+            raise ValueError(
+                f"data.batch_size: so many clips at once, and the songs of this process, do not fit into the memory of "
+                f"{self.device}; take fewer clips, or more processes."
+            ) from error
+
     def _one_by_one(self, batch: Batch, seeded: bool) -> Any:
         """As `_output`, one item after the other, each with its own generator if `seeded`."""
         outputs, kept = [], []
@@ -258,7 +267,8 @@ class Task(L.LightningModule):
                 kept.append(i)
             except ValueError as error:
                 self.errors[name] = f"{name}: {error}"
-            except torch.OutOfMemoryError:
+            except torch.OutOfMemoryError as error:
+                self._check_alone(error)
                 self.errors[name] = (
                     f"{name}: does not fit into the memory of {self.device}; try it alone, smaller, or with "
                     "trainer.accelerator=cpu"

@@ -5,7 +5,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,14 +29,13 @@ _MOST = 2**29  # bytes of the results that wait to be written
 
 
 class _Waiting(NamedTuple):
-    """A result that another thread writes."""
+    """A result on its way to its file."""
 
     name: str
     inputs: dict[str, Any]
     size: int
     """Bytes."""
-    written: Callable[[], None]
-    """Returns once it is written, or raises what went wrong."""
+    written: Future[None]
 
 
 class Write(L.Callback):
@@ -81,16 +80,15 @@ class Write(L.Callback):
             output, batch = tree_map(_on_cpu, (output, batch))
         for i, name in enumerate(batch.get("name", ())):
             one, result = select(batch, i), select(output, i)
-            write = partial(self._write, task.save, name, result, one, name not in task.not_converged)
+            write = partial(self._write, task.save, name, result, one, converged=name not in task.not_converged)
             size = sum(leaf.nbytes for leaf in tree_leaves((result, one)) if isinstance(leaf, Tensor))
-            if beside:
-                self._finish(task, _MOST - size)
-                write = self.writers.submit(write).result
-            self.waiting.append(_Waiting(name, one["inputs"], size, write))
-            if not beside:
-                self._finish(task)
+            self._finish(task, _MOST - size)
+            written = self.writers.submit(write) if beside else _done(write)
+            self.waiting.append(_Waiting(name, one["inputs"], size, written))
 
-    def _write(self, save: Callable[..., Path | None], name: str, output: Any, batch: Batch, converged: bool) -> None:
+    def _write(
+        self, save: Callable[..., Path | None], name: str, output: Any, batch: Batch, *, converged: bool
+    ) -> None:
         """One result, and that it is done."""
         with torch.inference_mode():  # of this thread
             place = save(self.folder / name, output, batch)
@@ -98,11 +96,11 @@ class Write(L.Callback):
             self.results.add(name, batch["sources"][0], place, converged=converged)
 
     def _finish(self, task: Task, most: int = -1) -> None:
-        """Wait for the results in their order until those that are left take `most` bytes, or none is left."""
-        while self.waiting and sum(one.size for one in self.waiting) > most:
+        """Account for the results that are written, in their order, and wait until the others take `most` bytes."""
+        while self.waiting and (self.waiting[0].written.done() or sum(one.size for one in self.waiting) > most):
             name, inputs, _, written = self.waiting.popleft()
             try:
-                written()
+                written.result()
             except ValueError as error:
                 task.errors[name] = f"{name}: {error}"
             except OSError as error:
@@ -148,6 +146,17 @@ def _library(save: Any) -> Library | None:
 def _to_library(save: Any) -> str:
     library = _library(save)
     return f" to {library.place}" if library is not None else ""
+
+
+def _done(work: Callable[[], None]) -> Future[None]:
+    """What has been done at once."""
+    future = Future[None]()
+    try:
+        work()
+        future.set_result(None)
+    except Exception as error:
+        future.set_exception(error)
+    return future
 
 
 def _on_cpu(leaf: Any) -> Any:

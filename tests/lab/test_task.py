@@ -220,6 +220,19 @@ def test_a_batch_that_does_not_fit_into_memory_goes_item_by_item(tmp_path, caplo
     assert "6 items at once do not fit into memory: one after the other." in caplog.messages
 
 
+@pytest.mark.parametrize("batch_size", [1, 6])
+def test_who_has_no_memory_does_not_leave_the_others_waiting(tmp_path, monkeypatch, batch_size):
+    def greedy(image):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(L.Trainer, "world_size", 2)
+    monkeypatch.setattr(Library, "refresh", lambda library: None)
+    with pytest.raises(ValueError, match=r"data.batch_size: so many clips at once, .* fit into the memory of cpu"):
+        trainer(tmp_path).predict(
+            Task(greedy, library=Library("sqlite://")), batches(rows(), (0, 1), batch_size=batch_size)
+        )
+
+
 @pytest.mark.parametrize("batch_size", [1, 4])
 def test_random_numbers_belong_to_the_name_of_an_item(tmp_path, batch_size):
     def noisy(image, generator=None):

@@ -92,9 +92,10 @@ def _minimise(f: Tensor, weight: Tensor, coupling: Coupling, stop: Stop, frame: 
 
     Returned is `u = f + div y`. There, with `r = -div p`,
 
-        gap = Σ_i (|∇u|_i - ∇u_i · p_i)  +  Σ_i (λ_i |∇r|_i - y_i · ∇r_i),
+        gap = Σ_i (|∇u|_i - ∇u_i · p_i)  +  Σ_i (λ_i |∇r|_i - y_i · ∇r_i)  +  <u - f - div y, r>,
 
-    terms that are never negative: `r` is what the dual, `max <f, r> - Σ λ_i |∇r|_i`, is about. With `v` the gradient
+    of which the first two terms are never negative, and the last is what rounding the returned `u` does: `r` is what
+    the dual, `max <f, r> - Σ λ_i |∇r|_i`, is about. With `v` the gradient
     that arrives at `u`, and `w = v + div q` from the linearised problem, see `_pull`,
 
         dL/df = w,        dL/dλ_i = -∇w_i · y_i / λ_i.
@@ -217,11 +218,13 @@ def _measure(u: Tensor, p: Field, y: Field, step: Step) -> Tensor:
     assert isinstance(step.fields, Projection)
     coupling = step.fields.coupling
     structure = costs_missed(differences(u), p, Projection(torch.ones_like(step.rho), coupling))[1]
-    texture = costs_missed(differences(-outflow(p)), y, step.fields)[1]
+    r = -outflow(p)
+    texture = costs_missed(differences(r), y, step.fields)[1]
+    rounded = total((u - step.image - outflow(y)) * r)
 
     rounding = torch.finfo(step.image.dtype).eps * total(step.image.abs())
     scale = torch.maximum(total(*variation(differences(step.image), coupling)), rounding)
-    return total(*structure, *texture) / scale.clamp(min=_tiny(u))
+    return (total(*structure, *texture) + rounded).clamp(min=0) / scale.clamp(min=_tiny(u))
 
 
 def _pull(v: Tensor, s: Field, t: Field, forward: Step, stop: Stop) -> Tensor:

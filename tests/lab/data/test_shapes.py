@@ -67,6 +67,11 @@ def test_a_crowd_touches_without_overlap_in_uneven_light():
     assert brightness.amax() > 1.8 * brightness.amin()
 
 
+def test_a_crowd_needs_a_place_for_each_cell():
+    with pytest.raises(ValueError, match="places: 16 cells do not fit into 9; take as many places, or fewer objects"):
+        crowds(1, 102, objects=16, places=9)
+
+
 def test_a_crowd_off_the_middle_is_cut_by_the_frame():
     scene = crowds(20, 102, objects=16, shift=10.0, generator=seeded())
     size = scene.truth.sum((-2, -1)).float()

@@ -88,7 +88,9 @@ def crowds(
         generator: the source of randomness, whose device the pictures are on.
     """
     dice = _Dice(generator)
-    places = max(objects, places or 0)
+    places = objects if places is None else places
+    if places < objects:
+        raise ValueError(f"places: {objects} cells do not fit into {places}; take as many places, or fewer objects.")
     side = math.ceil(places**0.5)
     pitch = size / side
     cell = torch.arange(objects, device=dice.device)
