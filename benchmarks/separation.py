@@ -1,9 +1,9 @@
 """How fast songs are separated, made and loaded: `uv run benchmarks/separation.py`, on an idle machine.
 
 `hpss`, `nmf [SONG]` and `minima SONGS` after it measure those, beside librosa, scikit-learn and torchnmf (group
-`bench`); SONG is a folder of stems, SONGS a folder of such; `drums SONGS` scores hpss on them, `songs SONGS` the
-network trained last. `files [HOURS [SUFFIX]]` separates a long recording from disk to disk, `live` while it plays.
-Without a word: the speed of the network.
+`bench`); SONG is a folder of stems, SONGS a folder of such. `drums SONGS` scores hpss on them, `songs SONGS [CKPT]` the
+network that was trained last, or that of a checkpoint, or of the `package`. `files [HOURS [SUFFIX]]` separates a long
+recording from disk to disk, `live` while it plays. Without a word: the speed of the network.
 
 Prints one row a measurement.
 """
@@ -252,19 +252,24 @@ def drums(folder, most=30):
     )
 
 
-def songs(folder, *settings):
-    """Scores of the network trained last on the karaoke clips, and on the multitracks, of a folder of stems."""
+def songs(folder, weights="runs/separate/checkpoints/best.ckpt"):
+    """Scores on the karaoke clips, and on the multitracks, of a folder of stems.
+
+    Of the network that `train.py` trained last, of another checkpoint, or of the one in the `package`.
+    """
+    given = [] if weights == "package" else [f"ckpt={Path(weights).resolve(strict=True)}"]
+    system = "separate" if weights == "package" else "train.py"
     for name, pattern in (("karaoke", "mir_*"), ("multitracks", "eif_*")):
         found = sorted(Path(folder).resolve().glob(pattern))
         with tempfile.TemporaryDirectory() as some:
             for song in found:
                 (Path(some) / song.name).symlink_to(song)
-            words = [f"name={name}", "data=stems", f"data.root={some}", "data.test=1", *settings]
+            words = [f"name={name}", "data=stems", f"data.root={some}", "data.test=1", *given]
             subprocess.run([sys.executable, "evaluate.py", *words], check=True)
         scores = max(Path("runs", name).glob("csv/*/metrics.csv"), key=lambda path: path.stat().st_mtime)
         last = list(csv.DictReader(scores.open()))[-1]
         front(
-            "train.py",
+            system,
             {
                 (f"{len(found)} {name}, vocals, median {what}", "dB"): round(float(last[f"test/vocals/{column}"]), 3)
                 for what, column in (("SI-SDR gain", "si_sdr_gain"), ("SDR", "sdr"))

@@ -24,15 +24,14 @@ class Program:
         script: its path.
         words: of the command line.
         folder: in which it runs.
-        environment: variables that it has beside those of this process.
     """
 
-    def __init__(self, script, *words, folder=None, environment=None):
+    def __init__(self, script, *words, folder=None):
         output, said = tempfile.mkstemp(".txt")
         os.close(output)
         self.said = Path(said)
-        about = str(script), [str(word) for word in words], str(folder or Path.cwd()), environment or {}
-        self.process = FORKS.Process(target=_run, args=(*about, said))
+        words = [str(word) for word in words]
+        self.process = FORKS.Process(target=_run, args=(str(script), words, str(folder or Path.cwd()), said))
         self.process.start()
         self.pid = self.process.pid
 
@@ -61,13 +60,12 @@ class Program:
         return said, None
 
 
-def _run(script, words, folder, environment, said):
+def _run(script, words, folder, said):
     output = os.open(said, os.O_WRONLY | os.O_APPEND)
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
         os.dup2(output, stream.fileno())
     os.chdir(folder)
-    os.environ.update(environment)
     sys.argv = [script, *words]
     sys.path.insert(0, str(Path(script).parent))
     runpy.run_path(script, run_name="__main__")

@@ -64,3 +64,12 @@ def test_a_number_of_the_front_page_was_recorded_by_a_benchmark(measure, monkeyp
         digits = len(number.partition(".")[2])
         known = {f"{figure.value:.{digits}f}" for figure in figures}
         assert number in known, f"{system}: {number} is not among {known}"
+
+
+def test_what_the_front_page_says_of_separation_was_recorded_by_a_benchmark(measure, monkeypatch):
+    monkeypatch.undo()
+    said = re.search(r"is ([\d.]+) dB on (.*?) clips, and ([\d.]+) dB on (.*?);.* ([\d.]+) and ([\d.]+)\n", FRONT)
+    known = measure.newest("front")
+    for numbers, system in ((said.group(1, 3), "train.py"), (said.group(5, 6), "separate")):
+        for number, songs in zip(numbers, said.group(2, 4), strict=True):
+            assert number == f"{known[f'{system}: {songs}, vocals, median SI-SDR gain'].value:.1f}"

@@ -23,8 +23,6 @@ from tavtorch.lab.task import Task
 from tavtorch.processes import cores, from_all_processes
 
 log = logging.getLogger(__name__)
-
-
 _MOST = 2**29  # bytes of the results that wait to be written
 
 
@@ -129,10 +127,12 @@ class Write(L.Callback):
         assert isinstance(task, Task)
         written, seconds = (sum(from_all_processes(mine)) for mine in (self.written, self.seconds))
         if trainer.is_global_zero:
-            folder = f" to {self.folder.resolve()}" if self.folder.exists() else _to_library(task.save)
+            library = _library(task.save)
+            place = self.folder.resolve() if self.folder.exists() else library.place if library is not None else None
             elapsed = time.monotonic() - self.begun
             pace = f"{seconds / elapsed:.1f} × real time" if seconds else f"{written / elapsed:.1f} a second"
-            log.info("%d written%s, %d passed over; %s.", written, folder, len(task.errors), pace)
+            to = f" to {place}" if place else ""
+            log.info("%d written%s, %d passed over; %s.", written, to, len(task.errors), pace)
             if task.not_converged:
                 names = ", ".join(task.not_converged)
                 log.info("not converged: %d of %d: %s", len(task.not_converged), written, names)
@@ -141,11 +141,6 @@ class Write(L.Callback):
 def _library(save: Any) -> Library | None:
     """The library of a writer of songs."""
     return save.keywords.get("library") if isinstance(save, partial) else None
-
-
-def _to_library(save: Any) -> str:
-    library = _library(save)
-    return f" to {library.place}" if library is not None else ""
 
 
 def _done(work: Callable[[], None]) -> Future[None]:

@@ -94,9 +94,9 @@ def _minimise(f: Tensor, weight: Tensor, coupling: Coupling, stop: Stop, frame: 
 
         gap = Σ_i (|∇u|_i - ∇u_i · p_i)  +  Σ_i (λ_i |∇r|_i - y_i · ∇r_i)  +  <u - f - div y, r>,
 
-    of which the first two terms are never negative, and the last is what rounding the returned `u` does: `r` is what
-    the dual, `max <f, r> - Σ λ_i |∇r|_i`, is about. With `v` the gradient
-    that arrives at `u`, and `w = v + div q` from the linearised problem, see `_pull`,
+    of which two terms are never negative, and the last is what rounding the returned `u` does: `r` is what the dual,
+    `max <f, r> - Σ λ_i |∇r|_i`, is about. With `v` the gradient that arrives at `u`, and `w = v + div q` from the
+    linearised problem, see `_pull`,
 
         dL/df = w,        dL/dλ_i = -∇w_i · y_i / λ_i.
 

@@ -14,7 +14,7 @@ export const upload = (blob, name) =>
 export async function job(asked, watch = () => {}, signal) {
   const body = JSON.stringify(asked), headers = { "Content-Type": "application/json" };
   const { job: id } = await ask("api/jobs", { method: "POST", body, headers });
-  const stop = () => ask(`api/jobs/${id}`, { method: "DELETE" });
+  const stop = () => ask(`api/jobs/${id}`, { method: "DELETE" }).catch(() => {});  // what follows tells
   if (signal?.aborted) stop();
   else signal?.addEventListener("abort", stop);
   for (let since = ""; ;) {
