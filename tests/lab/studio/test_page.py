@@ -292,9 +292,11 @@ def test_what_is_stopped_before_the_studio_answers_stops(page, disk):
     panel.get_by_label("tol", exact=True).fill("0")
     panel.get_by_label("max iter", exact=True).fill("10000000")
     held = []
-    page.route("**/api/jobs", held.append)
+    page.route("**/api/jobs", lambda route: held.append(route))  # a bound method would be no handler
     panel.get_by_role("button", name="run", exact=True).click()
     panel.locator(".result").get_by_role("button", name="stop").click()
+    while not held:
+        page.wait_for_timeout(20)
     held[0].continue_()
     panel.locator(".result").get_by_text("stopped").wait_for()
 
