@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from measure import timed
+from measure import record, timed
 from torchaudio.functional import add_noise, phase_vocoder, resample
 
 from tavtorch import Library, fingerprint, recognise
@@ -361,7 +361,8 @@ def day(data, seed, hours):
     """False tracks in so many hours of unknown music and speech, at the calibrated threshold and at the other.
 
     The songs left out are played at ever other speeds, from 0.8 to 1.25, and after each round speech for as long as a
-    fifth of them, half of it over music; blocks of ten minutes are a stream of their own.
+    fifth of them, half of it over music; blocks of ten minutes are a stream of their own. Another seed leaves out
+    other songs and has other speeds and speech, so that a day may be heard in parts.
     """
     library, _, _, outside, speech = data[None]
     generator = torch.Generator().manual_seed(seed)
@@ -369,7 +370,7 @@ def day(data, seed, hours):
     print(f"\ncalibrated: a false track a day from {calibration.threshold(1.0):.1f} on")
     music, scores, heard, round_ = torch.cat(outside), [], 0.0, 0
     while heard < 3600 * hours:
-        ratio = Fraction(1 / (0.8 + 0.45 * ((0.45 + 0.618 * round_) % 1.0))).limit_denominator(60)
+        ratio = Fraction(1 / (0.8 + 0.45 * ((0.45 + 0.618 * (round_ + 40 * (seed - 1))) % 1.0))).limit_denominator(60)
         wave = resample(music, ratio.denominator, ratio.numerator) if round_ else music
         talk = 0.1 * speech.roll(-int(torch.randint(len(speech), (), generator=generator)))[: len(wave) // 5]
         talk[len(talk) // 2 :] += 0.5 * wave[: len(talk) - len(talk) // 2]
@@ -383,6 +384,8 @@ def day(data, seed, hours):
         counts = ", ".join(f"{name} ({limit:.1f}): {np.sum(found >= limit)}" for name, limit in limits.items())
         top = " ".join(f"{x:.1f}" for x in np.sort(found)[::-1][:10])
         print(f"{heard / 3600:.1f} hours of unknown sound, false tracks {counts}; highest {top}", flush=True)
+    hours, false = round(heard / 3600, 1), int(np.sum(found >= limits["calibrated"]))
+    record("day", {(f"unknown sound, seed {seed}", "hours"): hours, (f"false tracks in it, seed {seed}", ""): false})
 
 
 def speed(data, songs):
