@@ -6,6 +6,7 @@ the processor's time for a picture is shared by all cores.
 """
 
 import argparse
+import itertools
 import logging
 import tempfile
 import time
@@ -72,17 +73,17 @@ def main() -> None:
     figures = {}
     for suffix in (".jpg", ".png"):
         with tempfile.TemporaryDirectory() as folder:
-            folder_of_photos(Path(folder), suffix, asked.photos)
-            for workers in asked.workers:
-                for threads in asked.threads:
-                    with tempfile.TemporaryDirectory() as out:
-                        op, begin = Op(asked.op / 1000), time.process_time()
-                        whole = run(Path(folder), Path(out) / "out", op, threads=threads, workers=workers)
-                        cpu = (time.process_time() - begin) / asked.photos
-                    what = f"{suffix}, {workers} processes that read, {threads} threads that write"
-                    share, pace, cpu = 100 * op.spent / whole, asked.photos / whole, 1000 * cpu
-                    print(f"{what}: {pace:.1f} a second, {share:.0f} % in the op; {cpu:.0f} ms of processor each")
-                    figures |= {(f"{what}: share of an op of {asked.op:g} ms", "%"): share}
+            photos = Path(folder, "photos")
+            folder_of_photos(photos, suffix, asked.photos)
+            for workers, threads in itertools.product(asked.workers, asked.threads):
+                op, begin = Op(asked.op / 1000), time.process_time()
+                out = Path(folder, f"written {workers} {threads}")
+                whole = run(photos, out, op, threads=threads, workers=workers)
+                cpu = 1000 * (time.process_time() - begin) / asked.photos
+                what = f"{suffix}, {workers} processes that read, {threads} threads that write"
+                share, pace = 100 * op.spent / whole, asked.photos / whole
+                print(f"{what}: {pace:.1f} a second, {share:.0f} % in the op; {cpu:.0f} ms of processor each")
+                figures |= {(f"{what}: share of an op of {asked.op:g} ms", "%"): share}
     record("engine", figures)
 
 

@@ -27,7 +27,7 @@ UNCONVERGED = {
     "second_order": 0.2,
     "restore": 0.3,
     "restore_learned": 0.3,
-    "inpaint_tv": 0.21,
+    "inpaint_tv": 0.2,
     "inpaint_harmonic": 0.06,
     "force": 0.15,
     "split_hilbert": 0.05,
@@ -458,12 +458,11 @@ OPS = {
 
 
 BATCHES = [(shape, dtype) for shape in SHAPES for dtype in (torch.float32, torch.float64)]
-EVERY_SHAPE = list(zip(SHAPES, 4 * [torch.float32, torch.float64], strict=True))
 
 
 @pytest.mark.parametrize(
     ("batches", "b"),
-    [pytest.param(BATCHES[5::3], 25, id="100"), pytest.param(EVERY_SHAPE, 250, marks=pytest.mark.slow, id="2000")],
+    [pytest.param(BATCHES[5::3], 25, id="100"), pytest.param(BATCHES, 125, marks=pytest.mark.slow, id="2000")],
 )
 @pytest.mark.parametrize("name", OPS)
 def test_converged_is_true(name, batches, b, monkeypatch):

@@ -162,8 +162,8 @@ CASES = {  # of one tensor each, beside the weights that the tests of each op lo
     "split_fourier": (partial(tavtorch.split_fourier, cutoff=0.2), picture),
     "split_rof": (tight(tavtorch.split_rof, weight=0.15), picture),
     "split_hilbert": (tight(tavtorch.split_hilbert, weight=0.5), picture),
-    "split_l1": (tight(tavtorch.split_l1, stop=Stop(1e-13, 10000, 20), weight=0.9), picture),
-    "split_meyer": (tight(tavtorch.split_meyer, stop=Stop(1e-13, 20000, 20), weight=0.05), picture),
+    "split_l1": (tight(tavtorch.split_l1, weight=0.9), picture),
+    "split_meyer": (tight(tavtorch.split_meyer, stop=Stop(1e-13, 60000), weight=0.05), picture),
     "enhance": (
         partial(tavtorch.enhance, split=partial(tavtorch.split_fourier, cutoff=0.2), texture_filter=torch.sin),
         picture,

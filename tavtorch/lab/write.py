@@ -30,7 +30,8 @@ class _Waiting(NamedTuple):
     """A result on its way to its file."""
 
     name: str
-    inputs: dict[str, Any]
+    seconds: float
+    """Of sound."""
     size: int
     """Bytes."""
     written: Future[None]
@@ -82,7 +83,7 @@ class Write(L.Callback):
             size = sum(leaf.nbytes for leaf in tree_leaves((result, one)) if isinstance(leaf, Tensor))
             self._finish(task, _MOST - size)
             written = self.writers.submit(write) if beside else _done(write)
-            self.waiting.append(_Waiting(name, one["inputs"], size, written))
+            self.waiting.append(_Waiting(name, _seconds(one["inputs"]), size, written))
 
     def _write(
         self, save: Callable[..., Path | None], name: str, output: Any, batch: Batch, *, converged: bool
@@ -96,7 +97,7 @@ class Write(L.Callback):
     def _finish(self, task: Task, most: int = -1) -> None:
         """Account for the results that are written, in their order, and wait until the others take `most` bytes."""
         while self.waiting and (self.waiting[0].written.done() or sum(one.size for one in self.waiting) > most):
-            name, inputs, _, written = self.waiting.popleft()
+            name, seconds, _, written = self.waiting.popleft()
             try:
                 written.result()
             except ValueError as error:
@@ -110,7 +111,7 @@ class Write(L.Callback):
                 task.errors[name] = f"{name}: its result would have too long a name; rename the file."
             else:
                 self.written += 1
-                self.seconds += _seconds(inputs)
+                self.seconds += seconds
 
     def on_predict_epoch_end(self, trainer: L.Trainer, task: L.LightningModule) -> None:
         """Before the task brings together what all processes say of their items."""

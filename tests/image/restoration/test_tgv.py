@@ -113,12 +113,12 @@ def test_a_general_minimiser_finds_the_same():
 
 
 def test_offsets_scales_and_mirrors_commute():
-    f, rule = ramps(1, 1, 6, 6), Stop(1e-6, 8000, 100)
-    weight = torch.tensor([0.1, 100.0, 0.1, 0.1], dtype=torch.float64)
-    u, louder, moved, turned = rof(torch.cat((f, 1e3 * f, f + 7, f.mT)), weight, order=2, stop=rule).value
+    f, rule = ramps(1, 1, 6, 7), Stop(1e-6, 8000, 100)
+    weight = torch.tensor([0.1, 100.0, 0.1], dtype=torch.float64)
+    u, louder, moved = rof(torch.cat((f, 1e3 * f, f + 7)), weight, order=2, stop=rule).value
     torch.testing.assert_close(louder, 1e3 * u, rtol=0, atol=1)
     torch.testing.assert_close(moved, u + 7, rtol=0, atol=1e-3)
-    torch.testing.assert_close(turned, u.mT, rtol=0, atol=1e-3)
+    torch.testing.assert_close(rof(f.mT, 0.1, order=2, stop=rule).value[0], u.mT, rtol=0, atol=1e-3)
 
 
 # batch
@@ -137,13 +137,13 @@ def test_alone_as_together(dtype):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("shape", [(1,), (1, 1, 3, 4)])
+@pytest.mark.parametrize("shape", [(1,), (1, 1, 4, 5)])
 def test_derivatives_are_finite_differences(shape):
-    f, weight = ramps(1, 1, 3, 4), 0.1 + 0.05 * torch.rand(shape, dtype=torch.float64)
+    f, weight = ramps(1, 1, 4, 5), 0.1 + 0.05 * torch.rand(shape, dtype=torch.float64)
     along = torch.randn_like(f), 0.1 * torch.randn_like(weight)
 
     def op(f, weight):
-        return rof(f, weight, order=2, stop=Stop(1e-10, 3000, 50)).value
+        return rof(f, weight, order=2, stop=Stop(1e-11, 8000, 50)).value
 
     def moved(t):
         return op(f + t * along[0], weight + t * along[1])

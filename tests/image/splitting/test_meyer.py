@@ -32,6 +32,19 @@ def test_a_row_of_pixels_by_hand():
     assert total_variation(image).item() > 2 and 0.9 < total_variation(parts.structure).item() <= 1 + 1e-4
 
 
+def test_the_gap_counts_what_rounding_does():
+    """Two pixels come nearer by λ each; far from 0 a float32 cannot say by how much, and the gap says so."""
+    image = torch.tensor([80.89478302001953, 81.1683578491211, 80.90231323242188, 81.18416595458984]).reshape(
+        1, 2, 1, 2
+    )
+    weight = 0.00400892598554492
+    found = split_meyer(image, weight, coupling="none", stop=Stop(1e-6)).solution
+    before, after = (total_variation(x.double(), coupling="none") for x in (image, found.value))
+    truly = (after - (before - 2 * 2 * weight)) / before
+    assert truly > 1e-5 and not found.converged
+    torch.testing.assert_close(found.gap.double(), truly, rtol=0.02, atol=0)
+
+
 def test_a_wave_is_texture_from_its_amplitude_over_its_frequency_on():
     """Its G-norm is A / 2 sin(π ω), the discrete 2 π ω, as its amplitude A shrinks by so much λ."""
     x = torch.arange(64.0) + 0.5
