@@ -1,6 +1,7 @@
 """What the lab adds to Lightning's callbacks."""
 
 import logging
+import math
 import os
 import signal
 import sys
@@ -20,6 +21,35 @@ log = logging.getLogger(__name__)
 SCORED = {"state_dict", "epoch", "global_step", "pytorch-lightning_version"}
 """What is left of the best checkpoint; `Task` adds the settings of its network."""
 _INTERVAL = 30.0  # seconds between two lines of progress where there is no terminal
+
+
+class Anneal(L.Callback):
+    """The learning rate falls along half a cosine, over the epochs of a training, or its time if that ends it.
+
+        rate = (1 + cos π p) / 2 · the first rate,    p = max(epochs done / max_epochs, time gone / max_time)
+
+    It is set at the beginning of each epoch, the same in all processes of a run; a training that was at its end goes on
+    with a higher rate if it is given more epochs or time.
+
+    Source: Loshchilov & Hutter, "SGDR: stochastic gradient descent with warm restarts", ICLR 2017, arXiv:1608.03983.
+    """
+
+    def on_train_epoch_start(self, trainer: L.Trainer, task: L.LightningModule) -> None:
+        done = trainer.strategy.broadcast(self._done(trainer))
+        for optimizer in trainer.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = optimizer.defaults["lr"] * (1 + math.cos(math.pi * done)) / 2
+
+    def _done(self, trainer: L.Trainer) -> float:
+        """`p`."""
+        epochs, parts = trainer.max_epochs or -1, [0.0]
+        if epochs > 0:
+            parts.append(trainer.current_epoch / epochs)
+        for timer in timers(trainer):
+            gone, left = timer.time_elapsed(), timer.time_remaining()
+            if left is not None:
+                parts.append(gone / (gone + left))
+        return min(1.0, max(parts))
 
 
 class Average(WeightAveraging):
@@ -174,9 +204,13 @@ class TimeLeft(Progress):
         part = trainer.fit_loop.epoch_loop.batch_progress.current.completed / max(1, trainer.num_training_batches)
         done = trainer.current_epoch - self._first + part
         pace = (time.monotonic() - self._begun) / max(done, 1e-3)
-        callbacks = trainer.callbacks  # type: ignore[attr-defined]  # set by one of Lightning's connectors
-        timers = (callback for callback in callbacks if isinstance(callback, Timer))
-        left = [rest for timer in timers if (rest := timer.time_remaining()) is not None]
+        left = [rest for timer in timers(trainer) if (rest := timer.time_remaining()) is not None]
         if trainer.max_epochs and trainer.max_epochs > 0:
             left.append(pace * (trainer.max_epochs - self._first - done))
         return max(0.0, min(left, default=0.0))
+
+
+def timers(trainer: L.Trainer) -> list[Timer]:
+    """What ends a training at `max_time`."""
+    callbacks = trainer.callbacks  # type: ignore[attr-defined]  # set by one of Lightning's connectors
+    return [callback for callback in callbacks if isinstance(callback, Timer)]

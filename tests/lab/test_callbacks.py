@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from tavtorch import UNet
-from tavtorch.lab.callbacks import Begin, Progress, StopTogether, TimeLeft
+from tavtorch.lab.callbacks import Anneal, Begin, Progress, StopTogether, TimeLeft, timers
 from tavtorch.lab.data.batches import loader
 from tavtorch.lab.signals import Stopped
 from tavtorch.lab.task import Task
@@ -38,6 +38,43 @@ def items(n):
 def trainer(*callbacks, **options):
     quiet = dict.fromkeys(("logger", "enable_model_summary", "enable_checkpointing"), False)
     return L.Trainer(accelerator="cpu", callbacks=list(callbacks), num_sanity_val_steps=0, **quiet, **options)
+
+
+# the learning rate
+
+
+class Rates(L.Callback):
+    """The learning rate of each epoch; an epoch takes `seconds` by the clock of the limit of time."""
+
+    def __init__(self, seconds=0.0):
+        self.seen, self.seconds = [], seconds
+
+    def on_train_batch_start(self, trainer, task, batch, index):
+        self.seen.append(trainer.optimizers[0].param_groups[0]["lr"])
+        for timer in timers(trainer):
+            timer._offset += self.seconds
+
+
+def rates(epochs, seconds=0.0, ckpt_path=None, **options):
+    squares = {"loss": lambda output, truth: (output - truth).square().mean(1)}
+    task, seen = Task(Scale(), optimizer=lambda p: torch.optim.SGD(p, lr=2.0), **squares), Rates(seconds)
+    runner = trainer(Anneal(), seen, max_epochs=epochs, **options)
+    runner.fit(task, loader(items(1), (0, 1)), loader(items(1), (0, 1)), ckpt_path=ckpt_path, weights_only=True)
+    return runner, seen.seen
+
+
+def test_the_rate_falls_over_the_epochs():
+    assert rates(4)[1] == pytest.approx([2, 1 + 0.5**0.5, 1, 1 - 0.5**0.5])
+
+
+def test_the_rate_falls_over_the_time_where_that_ends_the_training():
+    assert rates(100, 10.0, max_time={"seconds": 40})[1][:3] == pytest.approx([2, 1 + 0.5**0.5, 1], rel=0.1)
+
+
+def test_a_rate_goes_on_from_a_checkpoint(tmp_path):
+    whole = rates(4)[1]
+    rates(2)[0].save_checkpoint(tmp_path / "last.ckpt")
+    assert rates(4, ckpt_path=tmp_path / "last.ckpt")[1] == pytest.approx(whole[2:])
 
 
 # progress
