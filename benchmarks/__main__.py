@@ -1,7 +1,8 @@
-"""All quick rows: `OMP_NUM_THREADS=1 uv run python -m benchmarks [scores | speeds]`, in minutes.
+"""All quick rows: `OMP_NUM_THREADS=1 uv run python -m benchmarks [scores | speeds | page]`, in minutes.
 
-Every system on generated truth beside its peer, and a few speeds. Figures are added to results/quick.jsonl, and the
-table of README.md is made of them; what moved beyond noise is told. Most peers need `--group bench`.
+Every system on generated truth beside its peer, and a few speeds. Figures are added to results/quick.jsonl; what moved
+beyond noise is told. Most peers need `--group bench`. All tables of README.md are made anew of what is recorded; with
+`page` nothing is measured.
 """
 
 import sys
@@ -12,7 +13,7 @@ import torch
 from skimage.restoration import denoise_tv_chambolle
 
 sys.path.insert(0, str(Path(__file__).parent))
-from measure import moved, newest, put, record, seconds, table
+from measure import moved, newest, record, render, seconds
 
 import tavtorch
 import tavtorch.lab
@@ -66,8 +67,9 @@ def speeds():
     yield ("gvf_force 256²: processor time: tavtorch", "ms"), round(1e3 * field)
 
 
+PARTS = {"scores": scores, "speeds": speeds, "page": tuple}
 before = newest("quick")
-parts = [{"scores": scores, "speeds": speeds}[word]() for word in sys.argv[1:] or ("scores", "speeds")]
+parts = [PARTS[word]() for word in sys.argv[1:] or ("scores", "speeds")]
 made = record("quick", dict(figure for part in parts for figure in part))
-put(Path(__file__).with_name("README.md"), "quick", table(newest("quick")))
+render()
 print("\n".join(moved(before, made)) or "nothing moved beyond noise")

@@ -14,7 +14,7 @@ import numpy as np
 import scipy.sparse as sparse
 import torch
 import torch.nn.functional as F
-from measure import front, seconds
+from measure import front, seconds, tabled
 from scipy.sparse.linalg import spsolve
 from skimage import data
 from skimage.segmentation import active_contour, chan_vese, morphological_chan_vese
@@ -90,38 +90,38 @@ def turned(field, exact):
 
 
 def steps_of_gvf():
-    print("\nGVF to a relative residual of 1e-6, float32: steps at smoothness 0.02 / 0.2 / 1 / 10")
     images = {
         f"camera {h} x {w}": camera(h, w) for h, w in ((256, 256), (512, 512), (303, 384), (255, 301), (129, 257))
     }
     images |= {f"bay {n} x {n}": bays(1, n, generator=dice()).image for n in (256, 512)}
-    for name, image in images.items():
-        counts = [gvf_force(image, mu, stop=TIGHT).iterations.item() for mu in (0.02, 0.2, 1.0, 10.0)]
-        print(f"  {name:22}", *(f"{count:4}" for count in counts))
+    with tabled("contours: GVF, steps to a relative residual of 1e-6") as row:
+        for name, image in images.items():
+            counts = {mu: gvf_force(image, mu, stop=TIGHT).iterations.item() for mu in (0.02, 0.2, 1.0, 10.0)}
+            row(name, {f"smoothness {mu:g}": count for mu, count in counts.items()})
 
 
 def accuracy_of_gvf():
-    print("\nGVF, 256 x 256, smoothness 0.2: median angle to the direct solution, and time")
-    for name, image in {"camera": F.avg_pool2d(camera(), 2), "bay": bays(1, 256, generator=dice()).image}.items():
-        exact = direct(image, 0.2)
-        runs = {"solved": lambda u: gvf_force(u, 0.2).value} | {
-            f"explicit, {steps} steps": partial(explicit, steps=steps) for steps in (80, 1000)
-        }
-        found = {how: (turned(run(image), exact), seconds(partial(run, image))) for how, run in runs.items()}
-        for how, (angle, spent) in found.items():
-            print(f"  {name:8} {how:22} {angle:8.3f} degrees {1000 * spent:8.1f} ms")
-        (ours, fast), (theirs, slow) = found["solved"], found["explicit, 1000 steps"]
-        front(
-            "gvf_force",
-            {
-                (f"{name} 256², off the direct solution: tavtorch", "degrees"): round(ours, 4),
-                (f"{name} 256², off the direct solution: explicit, 1000 steps", "degrees"): round(theirs, 4),
-                (f"{name} 256², processor time over that of 1000 explicit steps", ""): round(fast / slow, 3),
-            },
-        )
-        peer = itk_gvf(image)
-        if peer:
-            print(f"  {name:8} {'ITK, 80 steps':22} {turned(peer[0], exact):8.3f} degrees {1000 * peer[1]:8.1f} ms")
+    with tabled("contours: GVF at 256², smoothness 0.2, off the direct solution") as row:
+        for name, image in {"camera": F.avg_pool2d(camera(), 2), "bay": bays(1, 256, generator=dice()).image}.items():
+            exact = direct(image, 0.2)
+            runs = {"solved": lambda u: gvf_force(u, 0.2).value} | {
+                f"explicit, {steps} steps": partial(explicit, steps=steps) for steps in (80, 1000)
+            }
+            found = {how: (turned(run(image), exact), seconds(partial(run, image))) for how, run in runs.items()}
+            (ours, fast), (theirs, slow) = found["solved"], found["explicit, 1000 steps"]
+            front(
+                "gvf_force",
+                {
+                    (f"{name} 256², off the direct solution: tavtorch", "degrees"): round(ours, 4),
+                    (f"{name} 256², off the direct solution: explicit, 1000 steps", "degrees"): round(theirs, 4),
+                    (f"{name} 256², processor time over that of 1000 explicit steps", ""): round(fast / slow, 3),
+                },
+            )
+            peer = itk_gvf(image)
+            if peer:
+                found["ITK, 80 steps"] = turned(peer[0], exact), peer[1]
+            for how, (angle, spent) in found.items():
+                row(f"{name}, {how}", {"median angle (degrees)": angle, "time (ms)": 1000 * spent})
 
 
 def itk_gvf(image):
@@ -143,29 +143,29 @@ def itk_gvf(image):
 
 
 def gradients_of_gvf():
-    print("\nGVF forward and backward: solved over 80 explicit steps unrolled, time and memory kept for backward")
-    for size, count in ((256, 1), (512, 1), (256, 8)):
-        image = F.interpolate(camera(), (size, size), mode="area").repeat(count, 1, 1, 1)
-        cost = {}
-        for name, force in {
-            "solved": lambda u: gvf_force(u, 0.2).value,
-            "unrolled": partial(explicit, steps=80),
-        }.items():
-            kept = [0]
+    with tabled("contours: GVF forward and backward, over 80 explicit steps unrolled") as row:
+        for size, count in ((256, 1), (512, 1), (256, 8)):
+            row(f"{count} x {size} x {size}", gradient_of_gvf(size, count))
 
-            def keep(tensor, kept=kept):
-                kept[0] += tensor.numel() * tensor.element_size()
-                return tensor
 
-            def both(force=force, image=image):
-                force(image.clone().requires_grad_()).square().sum().backward()
+def gradient_of_gvf(size, count):
+    """Time, and that and the memory kept for the backward pass in parts of the unrolled ones."""
+    image, cost = F.interpolate(camera(), (size, size), mode="area").repeat(count, 1, 1, 1), {}
+    for name, force in {"solved": lambda u: gvf_force(u, 0.2).value, "unrolled": partial(explicit, steps=80)}.items():
+        kept = [0]
 
-            with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-                force(image.clone().requires_grad_())
-            cost[name] = seconds(both), kept[0]
-        spent, held = (a / b for a, b in zip(cost["solved"], cost["unrolled"], strict=True))
-        took = 1000 * cost["solved"][0]
-        print(f"  {count} x {size} x {size}: {took:6.0f} ms, {spent:.2f} x the time, {held:.3f} x the memory")
+        def keep(tensor, kept=kept):
+            kept[0] += tensor.numel() * tensor.element_size()
+            return tensor
+
+        def both(force=force):
+            force(image.clone().requires_grad_()).square().sum().backward()
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            force(image.clone().requires_grad_())
+        cost[name] = seconds(both), kept[0]
+    spent, held = (a / b for a, b in zip(cost["solved"], cost["unrolled"], strict=True))
+    return {"time (ms)": 1000 * cost["solved"][0], "of the time": spent, "of the memory": held}
 
 
 def outline(truth):
@@ -177,44 +177,54 @@ def outline(truth):
 
 
 def quality():
-    print("\nbays 128 x 128, 8 each: IoU / Hausdorff distance in pixels, by noise 0, 0.1, 0.2, 0.4")
     forces = FORCES | {"GVF, edges smoothed, > 0.4": partial(gvf_force, smoothness=0.2, edges=SURE)}
-    for name, force in forces.items():
-        cells = []
-        for noise in (0.0, 0.1, 0.2, 0.4):
-            scene = bays(8, 128, noise=noise, generator=dice())
-            found = segment(scene.image, scene.points, force=force).value[:, 0]
-            score = iou(fill(found, (128, 128)), scene.truth).mean()
-            cells.append(f"{score:.3f} / {hausdorff(found, outline(scene.truth)).mean():4.1f}")
-        print(f"  {name:28}", "   ".join(cells))
+    scenes = {noise: bays(8, 128, noise=noise, generator=dice()) for noise in (0.0, 0.1, 0.2, 0.4)}
+    with tabled("contours: 8 bays of 128², mean IoU and Hausdorff distance in pixels by noise") as row:
+        for name, force in forces.items():
+            cells = {}
+            for noise, scene in scenes.items():
+                found = segment(scene.image, scene.points, force=force).value[:, 0]
+                cells[f"IoU at {noise:g}"] = iou(fill(found, (128, 128)), scene.truth).mean().item()
+                cells[f"distance at {noise:g}"] = hausdorff(found, outline(scene.truth)).mean().item()
+            row(name, cells)
 
 
 def capture_range():
-    print("\na disk of radius 23: IoU by the radius of the start")
     disk = fill(circle((63.5, 63.5), 23.0, 400), (128, 128))
     radii = torch.tensor([4.0, 8.0, 16.0, 32.0, 44.0, 62.0])
-    print(f"  {'':28}", *(f"{radius:5.0f}" for radius in radii.tolist()))
     start = circle(torch.full((6, 2), 63.5), radii, 200)
-    for name, force in FORCES.items():
-        found = segment(disk.expand(6, -1, -1, -1).float(), start, force=force)
-        scores = iou(fill(found.value, (128, 128)), disk.expand(6, -1, -1, -1))
-        print(f"  {name:28}", *(f"{score:5.2f}" for score in scores))
+    with tabled("contours: a disk of radius 23, IoU by the radius of the start") as row:
+        for name, force in FORCES.items():
+            found = segment(disk.expand(6, -1, -1, -1).float(), start, force=force)
+            scores = iou(fill(found.value, (128, 128)), disk.expand(6, -1, -1, -1))
+            row(name, {f"{radius:g}": score for radius, score in zip(radii.tolist(), scores.tolist(), strict=True)})
+
+
+CROWDS = "contours: crowds of 4 x 100 cells in 256², from circles of 1.2 radii"
+
+
+def cell_scores(points, truth, seconds=math.nan, collapsed=math.nan):
+    score = cells_iou(points, truth)
+    values = {"mean IoU": score.mean().item(), "least IoU": score.min().item()}
+    return values | {"flagged as collapsed": float(collapsed), "time (s)": seconds}
 
 
 def crowded():
-    print("\ncrowds, 4 x 100 cells in 256 x 256, from circles of 1.2 radii: mean and least IoU, flagged as collapsed")
     scene = crowds(4, 256, generator=dice())
-    score = cells_iou(scene.points, scene.truth)
-    print(f"  {'the circles':38} {score.mean():.3f} {score.min():.2f}")
-    for normalize in ("minmax", "local", "binary"):
-        for smoothness in (0.2, 0.02):
+    with tabled(CROWDS) as row:
+        row("the circles", cell_scores(scene.points, scene.truth))
+        settings = {
+            f"GVF {smoothness}, edges {normalize}": (smoothness, normalize, {})
+            for normalize in ("minmax", "local", "binary")
+            for smoothness in (0.2, 0.02)
+        }
+        settings["GVF 0.2, edges binary, repel 0.5"] = 0.2, "binary", {"repel": 0.5}
+        for name, (smoothness, normalize, options) in settings.items():
             edges = partial(edge_map, sigma=0.7, normalize=normalize, threshold=0.1 if normalize == "binary" else 0.0)
-            found = segment(scene.image, scene.points, force=partial(gvf_force, smoothness=smoothness, edges=edges))
-            score, collapsed = cells_iou(found.value, scene.truth), found.gap.isinf().sum()
-            print(f"  GVF {smoothness:5}, edges {normalize:21} {score.mean():.3f} {score.min():.2f} {collapsed:4}")
-    found = segment(scene.image, scene.points, force=partial(gvf_force, smoothness=0.2, edges=edges), repel=0.5)
-    score, collapsed = cells_iou(found.value, scene.truth), found.gap.isinf().sum()
-    print(f"  {'GVF   0.2, edges binary, repel 0.5':38} {score.mean():.3f} {score.min():.2f} {collapsed:4}")
+            force, begin = partial(gvf_force, smoothness=smoothness, edges=edges), time.process_time()
+            found = segment(scene.image, scene.points, force=force, **options)
+            spent, collapsed = time.process_time() - begin, found.gap.isinf().sum()
+            row(name, cell_scores(found.value, scene.truth, spent, collapsed))
 
 
 def learned():
@@ -226,14 +236,15 @@ def learned():
         rows[name] = crowds(4, 256, start=start, noise=noise, generator=dice())
     rows["learned edges, twice the size"] = twice(scene)
     rows["learned edges, off the middle"] = shifted = crowds(6, 256, shift=14.0, generator=dice(1))
-    for name, one in rows.items():
-        begin = time.process_time()
-        found = segment_crowd(one.image, one.points)
-        spent = time.process_time() - begin
-        score, collapsed = cells_iou(found.value, one.truth), found.gap.isinf().sum()
-        print(f"  {name:38} {score.mean():.3f} {score.min():.2f} {collapsed:4} {spent:6.1f} s")
-    score = score[cut_by_the_frame(shifted.truth, least=60)]
-    print(f"    those of {len(score):3} cells that the frame cuts  {score.mean():.3f} {score.min():.2f}")
+    with tabled(CROWDS) as row:
+        for name, one in rows.items():
+            begin = time.process_time()
+            found = segment_crowd(one.image, one.points)
+            spent, collapsed = time.process_time() - begin, found.gap.isinf().sum()
+            row(name, cell_scores(found.value, one.truth, spent, collapsed))
+        score = cells_iou(found.value, shifted.truth)[cut_by_the_frame(shifted.truth, least=60)]
+        values = {"mean IoU": score.mean().item(), "least IoU": score.min().item()}
+        row(f"of these {len(score)} that the frame cuts", values)
 
 
 def cut_by_the_frame(truth, least):
@@ -251,7 +262,6 @@ def twice(scene):
 
 
 def apples_by_regions():
-    print("\nspotted fruit of soft borders, 12 of 128 x 128: mean and least IoU, time of one")
     scene = apples(12, 128, generator=dice())
     smooth = partial(chan_vese_force, smoothing=12.0)
     ours = {
@@ -259,11 +269,6 @@ def apples_by_regions():
         "regions": {"force": None, "region": chan_vese_force, "elasticity": 0.3},
         "regions, smoothing 12": {"force": None, "region": smooth, "elasticity": 2.0},
     }
-    for name, options in ours.items():
-        start = time.process_time()
-        mask = fill(segment(scene.image, scene.points, **options).value[:, 0], (128, 128))
-        spent, score = (time.process_time() - start) / 12, iou(mask, scene.truth)
-        print(f"  {name:38} {score.mean():.3f} {score.min():.2f} {1000 * spent:7.1f} ms")
 
     # Level sets may take either side for the object: the better one counts.
     level = fill(scene.points[0], (128, 128))[0, 0].numpy().astype(np.int8)
@@ -271,42 +276,51 @@ def apples_by_regions():
         "morphological_chan_vese": partial(morphological_chan_vese, num_iter=100, init_level_set=level, smoothing=3),
         "chan_vese": partial(chan_vese, mu=0.25, max_num_iter=200, init_level_set=2.0 * level - 1),
     }
-    for name, peer in peers.items():
-        start = time.process_time()
-        masks = torch.stack([torch.from_numpy(peer(u[0].numpy()) > 0) for u in scene.image])[:, None]
-        spent = (time.process_time() - start) / 12
-        score = torch.maximum(iou(masks, scene.truth), iou(~masks, scene.truth))
-        print(f"  {'scikit-image ' + name:38} {score.mean():.3f} {score.min():.2f} {1000 * spent:7.1f} ms")
+    with tabled("contours: 12 spotted fruits of soft borders, 128²") as row:
+
+        def add(name, score, spent):
+            row(name, {"mean IoU": score.mean(), "least IoU": score.min(), "time of one (ms)": 1000 * spent / 12})
+
+        for name, options in ours.items():
+            start = time.process_time()
+            mask = fill(segment(scene.image, scene.points, **options).value[:, 0], (128, 128))
+            add(name, iou(mask, scene.truth), time.process_time() - start)
+        for name, peer in peers.items():
+            start = time.process_time()
+            masks = torch.stack([torch.from_numpy(peer(u[0].numpy()) > 0) for u in scene.image])[:, None]
+            spent = time.process_time() - start
+            add(f"scikit-image {name}", torch.maximum(iou(masks, scene.truth), iou(~masks, scene.truth)), spent)
 
 
 def followed():
-    print("\na cell that moves by its radius a frame, 100 frames of 96 x 96: mean and least IoU, time of a frame")
     film = runners(1, 96, frames=100, generator=dice())
-    for name, options in {"GVF": {}, "regions": {"force": None, "region": chan_vese_force}}.items():
-        start = time.process_time()
-        masks = fill(track(film.image, film.points, **options).value[0], (96, 96))
-        spent, score = (time.process_time() - start) / 100, iou(masks, film.truth[0][:, None])
-        print(f"  {name:38} {score.mean():.3f} {score.min():.2f} {1000 * spent:7.1f} ms")
+    with tabled("contours: a cell that moves by its radius a frame, 100 frames of 96²") as row:
+        for name, options in {"GVF": {}, "regions": {"force": None, "region": chan_vese_force}}.items():
+            start = time.process_time()
+            masks = fill(track(film.image, film.points, **options).value[0], (96, 96))
+            spent, score = (time.process_time() - start) / 100, iou(masks, film.truth[0][:, None])
+            row(name, {"mean IoU": score.mean(), "least IoU": score.min(), "time of a frame (ms)": 1000 * spent})
 
 
 def dragged():
     """Handles that a person drags from contours at rest: how many of these settle, cross themselves, and how long."""
-    print("\nhandles dragged by 10 and 20 pixels, out of disks of 512 x 512 and into them, noise 0, 0.05 and 0.2")
-    for n in (100, 200, 400):
-        settled, crossed, times = 0, 0, []
-        for radius, noise in product((40.0, 80.0, 120.0), (0.0, 0.05, 0.2)):
-            middle = torch.tensor([256.0, 256.0])
-            image = fill(circle(middle[None], radius, 400), (512, 512)).float()
-            field = gvf_force(image + noise * torch.randn(image.shape, generator=dice()), 0.2).value
-            rest = evolve(circle(middle[None], radius + 10, n), field).value
-            for drag, angle in product((-20.0, -10.0, 10.0, 20.0), (0.3, 1.1)):
-                way = torch.tensor([math.cos(angle), math.sin(angle)])
-                start = time.process_time()
-                found = evolve(rest, field, anchors=(middle + (radius + drag) * way)[None, None])
-                times.append(time.process_time() - start)
-                settled += int(found.gap.item() < 0.1)
-                crossed += int(crosses_itself(found.value).item())
-        print(f"  {n} points: {settled} of {len(times)} settle, {crossed} cross, {1000 * max(times):.0f} ms at most")
+    with tabled("contours: handles dragged by 10 and 20 pixels out of disks of 512² and into them") as row:
+        for n in (100, 200, 400):
+            settled, crossed, times = 0, 0, []
+            for radius, noise in product((40.0, 80.0, 120.0), (0.0, 0.05, 0.2)):
+                middle = torch.tensor([256.0, 256.0])
+                image = fill(circle(middle[None], radius, 400), (512, 512)).float()
+                field = gvf_force(image + noise * torch.randn(image.shape, generator=dice()), 0.2).value
+                rest = evolve(circle(middle[None], radius + 10, n), field).value
+                for drag, angle in product((-20.0, -10.0, 10.0, 20.0), (0.3, 1.1)):
+                    way = torch.tensor([math.cos(angle), math.sin(angle)])
+                    start = time.process_time()
+                    found = evolve(rest, field, anchors=(middle + (radius + drag) * way)[None, None])
+                    times.append(time.process_time() - start)
+                    settled += int(found.gap.item() < 0.1)
+                    crossed += int(crosses_itself(found.value).item())
+            counts = {"handles": len(times), "that settle": settled, "that cross": crossed}
+            row(f"{n} points", counts | {"slowest (ms)": 1000 * max(times)})
 
 
 def cells_iou(points, truth):
@@ -315,26 +329,23 @@ def cells_iou(points, truth):
 
 
 def speed_of_snakes():
-    print("\n100 steps of contours of 200 points")
     scene = stars(64, 128, generator=dice())
     field, stop = gvf_force(scene.image, 0.2).value, Stop(tol=0.0, max_iter=100)
     crowd = scene.points.reshape(1, 64, 200, 2)
-    one = seconds(lambda: evolve(scene.points[:1], field[:1], stop=stop), 5)
-    apart = seconds(lambda: evolve(scene.points, field, stop=stop), 5)
-    together = seconds(lambda: evolve(crowd, field[:1], stop=stop), 5)
-    print(f"  one contour                {1000 * one:7.1f} ms")
-    print(f"  64 images, one each        {1000 * apart:7.1f} ms, {apart / one:.1f} x one")
-    print(f"  64 contours in one image   {1000 * together:7.1f} ms, {together / one:.1f} x one")
+    with tabled("contours: 100 steps of contours of 200 points") as row:
+        for name, run, count in (
+            ("one contour", lambda: evolve(scene.points[:1], field[:1], stop=stop), 1),
+            ("64 images, one each", lambda: evolve(scene.points, field, stop=stop), 64),
+            ("64 contours in one image", lambda: evolve(crowd, field[:1], stop=stop), 64),
+        ):
+            row(name, {"time (ms)": 1000 * (spent := seconds(run, 5)), "a contour (ms)": 1000 * spent / count})
 
-    # scikit-image moves one contour at a time.
-    for name, image in {"128 x 128": scene.image[0, 0].numpy(), "512 x 512": camera()[0, 0].numpy()}.items():
-        start = scene.points[0, 0].numpy()[:, ::-1]
-        options = {"alpha": 0.05, "beta": 0.01, "gamma": 1.0, "max_num_iter": 100, "convergence": 0.0}
-        peer = seconds(lambda image=image, start=start, options=options: active_contour(image, start, **options), 3)
-        print(
-            f"  scikit-image, {name}   {1000 * peer:7.1f} ms a contour: "
-            f"{64 * peer / apart:.0f} x and {64 * peer / together:.0f} x as long as ours"
-        )
+        # scikit-image moves one contour at a time.
+        for name, image in {"128²": scene.image[0, 0].numpy(), "512²": camera()[0, 0].numpy()}.items():
+            start = scene.points[0, 0].numpy()[:, ::-1]
+            options = {"alpha": 0.05, "beta": 0.01, "gamma": 1.0, "max_num_iter": 100, "convergence": 0.0}
+            spent = seconds(lambda image=image, start=start, options=options: active_contour(image, start, **options))
+            row(f"scikit-image, {name}", {"time (ms)": 1000 * spent, "a contour (ms)": 1000 * spent})
 
 
 def on_the_gpu():
@@ -352,14 +363,14 @@ def on_the_gpu():
             times.append(time.perf_counter() - start)
         return min(times[1:])
 
-    print(f"\n{torch.cuda.get_device_name()}, wall time: GVF at 256 x 256, and 100 steps of contours of 200 points")
-    for count in (1, 64, 1024):
-        image = F.avg_pool2d(camera(), 2).cuda().expand(count, -1, -1, -1).contiguous()
-        field = gvf_force(image, 0.2).value
-        start = circle(torch.full((count, 2), 128.0, device="cuda"), 100.0, 200)
-        solve = wall(lambda image=image: gvf_force(image, 0.2))
-        creep = wall(lambda start=start, field=field: evolve(start, field, stop=Stop(tol=0.0, max_iter=100)))
-        print(f"  {count:5}: {1000 * solve:8.2f} ms, {1000 * creep:8.2f} ms")
+    with tabled("contours: on a GPU, wall time of GVF at 256² and of 100 steps of contours of 200 points") as row:
+        for count in (1, 64, 1024):
+            image = F.avg_pool2d(camera(), 2).cuda().expand(count, -1, -1, -1).contiguous()
+            field = gvf_force(image, 0.2).value
+            start = circle(torch.full((count, 2), 128.0, device="cuda"), 100.0, 200)
+            solve = wall(lambda image=image: gvf_force(image, 0.2))
+            creep = wall(lambda start=start, field=field: evolve(start, field, stop=Stop(tol=0.0, max_iter=100)))
+            row(f"{count} at once", {"GVF (ms)": 1000 * solve, "steps (ms)": 1000 * creep})
 
 
 PARTS = {

@@ -2,10 +2,14 @@
 
 import datetime
 import json
+import math
+import re
 import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +18,7 @@ import torch
 from tavtorch.lab.page import machine, number
 
 RESULTS = Path(__file__).with_name("results")
+PAGE = Path(__file__).with_name("README.md")
 
 
 def timed(run, repeats=3):
@@ -71,6 +76,33 @@ def front(system: str, figures: dict[tuple[str, str], float]) -> None:
     record("front", {(f"{system}: {what}", unit): value for (what, unit), value in figures.items()})
 
 
+@contextmanager
+def tabled(name: str) -> Iterator[Callable[[str, dict[str, float]], None]]:
+    """A table of the page, `file: title`. What is given to `row("rof", {"PSNR (dB)": 28.1})` is printed at once.
+
+    In the end, and where it is broken off, its figures are added to `results/<file>.jsonl`, and the page shows them:
+    those of former runs stay where no row of this one has their name.
+    """
+    file, title = name.split(": ")
+    figures: dict[tuple[str, str], float] = {}
+    print(f"\n{title}", flush=True)
+
+    def row(what: str, values: dict[str, float]) -> None:
+        cells = []
+        for column, value in values.items():
+            words, _, unit = column.removesuffix(")").partition(" (")
+            cells.append(f"{words} {number(value, unit)} {unit}".strip())
+            if math.isfinite(value):
+                figures[f"{title}: {what}: {words}", unit] = float(value)
+        print(f"  {what:40}", ", ".join(cells), flush=True)
+
+    try:
+        yield row
+    finally:
+        record(file, figures)
+        put(name, grid(newest(file), title))
+
+
 def newest(file: str) -> dict[str, Figure]:
     """The last figure of each thing that was measured."""
     path = RESULTS / f"{file}.jsonl"
@@ -88,8 +120,28 @@ def table(figures: dict[str, Figure]) -> str:
     for what, values in rows.items():
         peers = ", ".join(f"{value} {name}" for name, value in values.items() if name != "tavtorch")
         lines.append(f"| {what} | {values['tavtorch']} | {peers} |")
+    return "\n".join([*lines, "", _newest(figures)])
+
+
+def grid(figures: dict[str, Figure], title: str) -> str:
+    """Figures named `title: row: column` in Markdown."""
+    figures = {what: figure for what, figure in figures.items() if what.startswith(f"{title}: ")}
+    if not figures:
+        return f"{title}: not measured yet."
+    rows: dict[str, dict[str, str]] = {}
+    for what, figure in figures.items():
+        _, row, column = what.split(": ")
+        column += f", {figure.unit}" * bool(figure.unit)
+        rows.setdefault(row, {})[column] = number(figure.value, figure.unit)
+    columns = list(dict.fromkeys(column for cells in rows.values() for column in cells))
+    lines = [f"| {title} | {' | '.join(columns)} |", "|---" * (1 + len(columns)) + "|"]
+    lines += [f"| {row} | {' | '.join(cells.get(column, '') for column in columns)} |" for row, cells in rows.items()]
+    return "\n".join([*lines, "", _newest(figures)])
+
+
+def _newest(figures: dict[str, Figure]) -> str:
     last = list(figures.values())[-1]
-    return "\n".join([*lines, "", f"Newest: `{last.command}` at {last.commit}, {last.date}, {last.machine}."])
+    return f"Newest: `{last.command}` at {last.commit}, {last.date}, {last.machine}."
 
 
 def moved(before: dict[str, Figure], now: list[Figure]) -> list[str]:
@@ -104,8 +156,15 @@ def moved(before: dict[str, Figure], now: list[Figure]) -> list[str]:
     return told
 
 
-def put(page: Path, name: str, text: str) -> None:
-    """Write a text between the lines `<!-- NAME -->` and `<!-- /NAME -->` of a page."""
-    before, rest = page.read_text().split(f"<!-- {name} -->\n")
+def put(name: str, text: str) -> None:
+    """Write a text between the lines `<!-- NAME -->` and `<!-- /NAME -->` of the page."""
+    before, rest = PAGE.read_text().split(f"<!-- {name} -->\n")
     after = rest.split(f"<!-- /{name} -->")[1]
-    page.write_text(f"{before}<!-- {name} -->\n{text}\n<!-- /{name} -->{after}")
+    PAGE.write_text(f"{before}<!-- {name} -->\n{text}\n<!-- /{name} -->{after}")
+
+
+def render() -> None:
+    """Make all tables of the page from what is recorded."""
+    put("quick", table(newest("quick")))
+    for file, title in re.findall(r"^<!-- (\w+): (.*) -->$", PAGE.read_text(), re.MULTILINE):
+        put(f"{file}: {title}", grid(newest(file), title))

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from measure import front, seconds
+from measure import front, seconds, tabled
 from skimage import data
 from skimage.color import rgb2gray
 from skimage.io import imread
@@ -101,63 +101,63 @@ def to_energy(run, f, weight, goal, first=10, most=4000):
     return n, seconds(lambda: run(n), repeats=1)
 
 
-def against_peers(f, weight, tols, names=("scikit-image", "deepinv", "pyproximal"), first=10):
+def against_peers(table, f, weight, tols, names=("scikit-image", "deepinv", "pyproximal"), first=10, kind=""):
     """How many times our processor time each peer takes to the energy at the last gap."""
-    times = {}
+    times, shape = {}, " x ".join(map(str, f.shape))
     for tol in tols:
         stop = Stop(tol)
         found = rof(f, weight, stop=stop)
         ours = seconds(lambda stop=stop: rof(f, weight, stop=stop))
-        print(f"{tuple(f.shape)} gap {tol:.0e}   tavtorch {found.iterations.max():4d} steps {1e3 * ours:8.0f} ms")
+        case = f"{kind}{shape}, gap {tol:.0e}"
+        table(f"{case}, rof", {"steps": found.iterations.max().item(), "processor time (ms)": 1e3 * ours, "of ours": 1})
         for name in names:
-            run = peers(f, weight)[name]
-            n, spent = to_energy(run, f, weight, energy(found.value, f, weight), first)
+            n, spent = to_energy(peers(f, weight)[name], f, weight, energy(found.value, f, weight), first)
             times[name] = spent / ours
-            print(f"{'':32}{name:12} {n:5d} steps {1e3 * spent:8.0f} ms {times[name]:8.1f} x", flush=True)
+            values = {"steps": n, "processor time (ms)": 1e3 * spent, "of ours": times[name]}
+            table(f"{case}, {name}", values)
     return times
 
 
 def first_picture(f, weight):
     """Before the steps are compiled, which takes about 70 pictures, and after."""
     figures = {}
-    for name, after, others in (("first", math.inf, ()), ("hundredth", 0, ("deepinv",))):
-        solve.COMPILE_AFTER = after
-        print(f"the {name} picture")
-        for peer, times in against_peers(f, weight, (1e-3, 1e-4), ("scikit-image", *others), first=200).items():
-            figures[f"camera 512² to a gap of 1e-4, the {name} picture: {peer}", "times"] = round(times, 2)
+    with tabled("restoration: the first picture of a process, and the hundredth") as row:
+        for name, after, others in (("first", math.inf, ()), ("hundredth", 0, ("deepinv",))):
+            solve.COMPILE_AFTER = after
+            peers = "scikit-image", *others
+            times = against_peers(row, f, weight, (1e-3, 1e-4), peers, first=200, kind=f"{name}, ")
+            for peer, ratio in times.items():
+                figures[f"camera 512² to a gap of 1e-4, the {name} picture: {peer}", "times"] = round(ratio, 2)
     front("rof", figures)
 
 
 def bregman(f, weight):
-    """scikit-image's isotropic split Bregman, with its weight that means ours, does not reach the minimum."""
+    """scikit-image's isotropic split Bregman, with its weight that means ours, over the minimum, in percent."""
     best = energy(rof(f, weight, stop=Stop(1e-6, 5000)).value, f, weight)
     u = denoise_tv_bregman(f[0, 0].numpy(), weight=1 / weight, max_num_iter=800, eps=0)
-    excess = energy(torch.from_numpy(u)[None, None], f, weight) / best - 1
-    print(f"scikit-image's split Bregman stays {100 * excess:.1f} % over the minimum")
+    return 100 * energy(torch.from_numpy(u)[None, None], f, weight) / best - 100
 
 
-def opencv(clean, f):
-    """Another energy (TV-L1 on bytes): only time and score can be compared."""
+def opencv(f):
+    """Another energy (TV-L1 on bytes), 30 steps: its picture and its time."""
     import cv2
 
     x = (f[0, 0].clamp(0, 1) * 255).byte().numpy()
     out = np.zeros_like(x)
     spent = seconds(lambda: cv2.denoise_TVL1([x], out, 1.0, 30), repeats=2)
-    cv2.denoise_TVL1([x], out, 1.0, 30)
-    print(f"OpenCV TV-L1, 30 steps {1e3 * spent:6.0f} ms  {psnr(torch.from_numpy(out) / 255, clean[0, 0]):.2f} dB")
+    return torch.from_numpy(out)[None, None] / 255, spent
 
 
 def iterations():
     rows = {1e-2: [], 1e-3: [], 1e-4: []}
-    for i, (name, sigma, weight) in enumerate(CASES):
-        f = noisy(picture(name), sigma, i)
-        for tol, row in rows.items():
-            row.append(rof(f, weight, stop=Stop(tol, 2000, 1)).iterations.item())
-        print(
-            f"{name:10} σ {sigma:.2f} λ {weight:.2f}   steps to 1e-2, 1e-3, 1e-4: {[row[-1] for row in rows.values()]}"
-        )
-    means = [math.exp(sum(math.log(max(n, 1)) for n in row) / len(row)) for row in rows.values()]
-    print("geometric means", [f"{mean:.1f}" for mean in means], flush=True)
+    with tabled("restoration: steps of rof to a gap, with looks every step") as table:
+        for i, (name, sigma, weight) in enumerate(CASES):
+            f = noisy(picture(name), sigma, i)
+            for tol, row in rows.items():
+                row.append(rof(f, weight, stop=Stop(tol, 2000, 1)).iterations.item())
+            table(f"{name}, σ {sigma:g}, λ {weight:g}", {f"{tol:.0e}": row[-1] for tol, row in rows.items()})
+        means = {tol: math.exp(sum(math.log(max(n, 1)) for n in row) / len(row)) for tol, row in rows.items()}
+        table("geometric mean", {f"{tol:.0e}": mean for tol, mean in means.items()})
 
 
 def bandwidth(count):
@@ -167,43 +167,39 @@ def bandwidth(count):
     return 12 * count * repeats / seconds(lambda: [torch.add(a, b, out=b) for _ in range(repeats)])
 
 
-def step_cost(size, channels=1):
+def step_cost(table, size, channels=1):
     f = torch.rand(1, channels, size, size)
     problem, p = pose(f, torch.full((1, 1, 1, 1), 0.1), "joint")
     with torch.no_grad():
         spent = seconds(lambda: [_step(problem, f, p, problem.first) for _ in range(20)]) / 20
-    least = 28 * f.numel()
+    least, values = 28 * f.numel(), {"time (ms)": 1e3 * spent}
     for name, rate in (("memory", bandwidth(2**26)), ("cache", bandwidth(2**19))):
-        print(
-            f"step {size}² x {channels}: {1e3 * spent:.2f} ms, "
-            f"{spent / (least / rate):.1f} x its bytes over {rate / 1e9:.0f} GB/s ({name})",
-            flush=True,
-        )
+        values |= {f"rate of {name} (GB/s)": rate / 1e9, f"over its bytes in {name}": spent / (least / rate)}
+    table(f"{size}², {channels} channels", values)
 
 
 def gradients(f):
     weight = torch.full_like(f, 0.1).requires_grad_()
-    for tol in (1e-3, 1e-4):
-        u = rof(f.requires_grad_(), weight, stop=Stop(tol)).value
-        g = torch.randn_like(u)
-        forward = seconds(lambda tol=tol: rof(f, weight, stop=Stop(tol)))
-        backward = seconds(lambda u=u, g=g: torch.autograd.grad(u, (f, weight), g, retain_graph=True))
-        print(f"backward over forward at gap {tol:.0e}: {1e3 * backward:.0f} / {1e3 * forward:.0f} ms", flush=True)
+    with tabled("restoration: rof at 512², forward and backward, processor time") as row:
+        for tol in (1e-3, 1e-4):
+            u = rof(f.requires_grad_(), weight, stop=Stop(tol)).value
+            g = torch.randn_like(u)
+            forward = seconds(lambda tol=tol: rof(f, weight, stop=Stop(tol)))
+            backward = seconds(lambda u=u, g=g: torch.autograd.grad(u, (f, weight), g, retain_graph=True))
+            row(f"gap {tol:.0e}", {"forward (ms)": 1e3 * forward, "backward (ms)": 1e3 * backward})
     f.requires_grad_(False)
 
 
 def inpainting():
     clean = F.avg_pool2d(picture("camera"), 2)
     holes = {"half missing": torch.rand(clean.shape, generator=torch.Generator().manual_seed(0)) < 0.5}
-    holes["square of 40²"] = torch.zeros_like(clean, dtype=torch.bool)
-    holes["square of 40²"][..., 108:148, 108:148] = True
-    for name, hole in holes.items():
-        steps = [inpaint_tv(clean, hole, stop=Stop(tol, 3000, 5)) for tol in (1e-2, 1e-3, 1e-4)]
-        print(
-            f"inpainting, {name}: steps to 1e-2, 1e-3, 1e-4: {[found.iterations.item() for found in steps]}, "
-            f"{psnr(steps[-1].value, clean):.2f} dB",
-            flush=True,
-        )
+    holes["a square of 40²"] = torch.zeros_like(clean, dtype=torch.bool)
+    holes["a square of 40²"][..., 108:148, 108:148] = True
+    with tabled("restoration: TV inpainting of camera at 256², steps to a gap") as row:
+        for name, hole in holes.items():
+            found = {tol: inpaint_tv(clean, hole, stop=Stop(tol, 3000, 5)) for tol in (1e-2, 1e-3, 1e-4)}
+            steps = {f"{tol:.0e}": one.iterations.item() for tol, one in found.items()}
+            row(name, steps | {"PSNR (dB)": psnr(found[1e-4].value, clean)})
 
 
 def deblurring(clean, weight=1e-3):
@@ -230,14 +226,19 @@ def deblurring(clean, weight=1e-3):
 
     found = restore(f, camera, weight)
     ours, goal = seconds(lambda: restore(f, camera, weight), repeats=3), cost(found.value)
-    print(f"deblurring {tuple(f.shape)} gap 1e-3   tavtorch {found.iterations.max():4d} steps {1e3 * ours:8.0f} ms")
     n, spent, excess = 10, 0.0, 1.0
     with torch.no_grad():
         while excess > 0 and spent < 20 * ours:
             n *= 2
             start = time.process_time()
             excess, spent = cost(proximal(n)) / goal - 1, time.process_time() - start
-    print(f"{'':32}{'deepinv':12} {n:5d} steps {1e3 * spent:8.0f} ms {spent / ours:8.1f} x, energy {excess:+.1e}")
+    with tabled("restoration: a Gaussian blur of 1.6 pixels at noise 0.01, to the energy at a gap of 1e-3") as row:
+        case, steps = f"{clean.shape[-1]}²", found.iterations.max().item()
+        row(
+            f"{case}, restore", {"steps": steps, "processor time (ms)": 1e3 * ours, "of ours": 1, "energy over ours": 0}
+        )
+        values = {"steps": n, "processor time (ms)": 1e3 * spent, "of ours": spent / ours, "energy over ours": excess}
+        row(f"{case}, deepinv", values)
 
 
 def psnr(u, clean):
@@ -246,37 +247,34 @@ def psnr(u, clean):
 
 def scores(folder):
     """Best weight common to the set, the oracle's and Stein's for each image; noise by seed, results clipped."""
-    files = sorted(Path(folder).glob("*.png"))
-    images = [torch.from_numpy(imread(file)).float()[None, None] / 255 for file in files]
-    for level in (15, 25, 50):
-        sigma, ratios = level / 255, [0.5, 0.6, 0.7, 0.8, 0.88, 1.0, 1.15]
-        table, chosen = [], []
-        for i, clean in enumerate(images):
-            f = noisy(clean, sigma, i)
-            table.append([psnr(rof(f, ratio * sigma).value, clean) for ratio in ratios])
-            weight = sure_weight(f, sigma, generator=torch.Generator().manual_seed(i))
-            chosen.append(psnr(rof(f, weight).value, clean))
-        table = torch.tensor(table)
-        best = table.mean(0).argmax()
-        print(
-            f"{Path(folder).name} σ {level}: {table.mean(0)[best]:.2f} dB at λ = {ratios[best]} σ, "
-            f"oracle {table.amax(1).mean():.2f}, sure {sum(chosen) / len(chosen):.2f}",
-            flush=True,
-        )
+    images = [torch.from_numpy(imread(file)).float()[None, None] / 255 for file in sorted(folder.glob("*.png"))]
+    ratios = [0.5, 0.6, 0.7, 0.8, 0.88, 1.0, 1.15]
+    with tabled("restoration: rof by the weight, mean PSNR") as row:
+        for level in (15, 25, 50):
+            sigma, table, chosen = level / 255, [], []
+            for i, clean in enumerate(images):
+                f = noisy(clean, sigma, i)
+                table.append([psnr(rof(f, ratio * sigma).value, clean) for ratio in ratios])
+                weight = sure_weight(f, sigma, generator=torch.Generator().manual_seed(i))
+                chosen.append(psnr(rof(f, weight).value, clean))
+            table = torch.tensor(table)
+            best = table.mean(0).argmax()
+            values = {"one weight (dB)": table.mean(0)[best], "that weight over σ": ratios[best]}
+            values |= {"oracle (dB)": table.amax(1).mean(), "sure_weight (dB)": sum(chosen) / len(chosen)}
+            row(f"{len(images)} of {folder.name}, σ {level}", {what: float(value) for what, value in values.items()})
 
 
 def on_the_gpu():
     """Microseconds a step for batches of 256², beside what their bytes would take."""
     a = torch.rand(2**28, device=DEVICE)
     rate = 12 * a.numel() / cuda_seconds(lambda: torch.add(a, a, out=a), 10) * 2 / 3
-    for batch in (1, 4, 16, 64, 256, 1024):
-        f = torch.rand(batch, 1, 256, 256, device=DEVICE)
-        problem, p = pose(f, torch.full((batch, 1, 1, 1), 0.1, device=DEVICE), "joint")
-        with torch.no_grad():
-            spent = cuda_seconds(lambda problem=problem, f=f, p=p: _step(problem, f, p, problem.first), 100)
-        print(
-            f"batch {batch:5d} x 256²: {1e6 * spent:8.1f} µs a step, bytes alone {1e6 * 28 * f.numel() / rate:8.1f} µs"
-        )
+    with tabled("restoration: on a GPU, a step of batches of 256²") as row:
+        for batch in (1, 4, 16, 64, 256, 1024):
+            f = torch.rand(batch, 1, 256, 256, device=DEVICE)
+            problem, p = pose(f, torch.full((batch, 1, 1, 1), 0.1, device=DEVICE), "joint")
+            with torch.no_grad():
+                spent = cuda_seconds(lambda problem=problem, f=f, p=p: _step(problem, f, p, problem.first), 100)
+            row(f"{batch} at once", {"a step (µs)": 1e6 * spent, "its bytes alone (µs)": 1e6 * 28 * f.numel() / rate})
 
 
 def cuda_seconds(run, repeats):
@@ -295,10 +293,11 @@ def ramps(size=128, sigma=0.05):
     y, x = torch.meshgrid(torch.linspace(0, 1, size), torch.linspace(0, 1, size), indexing="ij")
     clean = x + 0.5 * (y > 0.5) * (1 - y) + ((x - 0.5) ** 2 + (y - 0.4) ** 2 < 0.04) * y
     f = noisy(clean[None, None], sigma)
-    for name, options in {"rof": {}, "rof, huber=0.01": {"huber": 0.01}, "rof, order=2": {"order": 2}}.items():
-        found = [rof(f, weight, **options) for weight in (0.03, 0.05, 0.07, 0.1)]
-        psnr, best = max((-10 * (one.value - clean).square().mean().log10().item(), i) for i, one in enumerate(found))
-        print(f"ramps {size}², {name}: {psnr:.1f} dB, {found[best].iterations.item()} steps")
+    with tabled("restoration: ramps with edges between them, noise 0.05, at the best of four weights") as row:
+        for name, options in {"rof": {}, "rof, huber=0.01": {"huber": 0.01}, "rof, order=2": {"order": 2}}.items():
+            found = [rof(f, weight, **options) for weight in (0.03, 0.05, 0.07, 0.1)]
+            best, i = max((psnr(one.value, clean), i) for i, one in enumerate(found))
+            row(f"{size}², {name}", {"PSNR (dB)": best, "steps to a gap of 1e-3": found[i].iterations.item()})
 
 
 def main():
@@ -315,19 +314,25 @@ def main():
     clean = picture("camera")
     f = noisy(clean, 0.1)
     iterations()
-    against_peers(f, 0.1, (1e-3, 1e-4))
-    against_peers(torch.cat([noisy(picture("camera")[..., ::2, ::2], 0.1, i) for i in range(16)]), 0.1, (1e-3,))
-    against_peers(f.repeat(1, 1, 4, 4), 0.1, (1e-3,), ("scikit-image",), first=200)  # the others take minutes
-    against_peers(noisy(ball(), 0.1), 0.1, (1e-3,), ("scikit-image",), first=400)
-    bregman(f, 0.1)
-    opencv(clean, f)
-    step_cost(512)
-    step_cost(512, channels=3)
-    step_cost(2048)
+    with tabled("restoration: rof beside its peers, to the energy that it reached") as row:
+        against_peers(row, f, 0.1, (1e-3, 1e-4))
+        many = torch.cat([noisy(picture("camera")[..., ::2, ::2], 0.1, i) for i in range(16)])
+        against_peers(row, many, 0.1, (1e-3,))
+        some = ("scikit-image",)  # the others take minutes
+        against_peers(row, f.repeat(1, 1, 4, 4), 0.1, (1e-3,), some, first=200)
+        against_peers(row, noisy(ball(), 0.1), 0.1, (1e-3,), some, first=400)
+    with tabled("restoration: other energies, other solvers, 512²") as row:
+        row("scikit-image's split Bregman", {"over the minimum (%)": bregman(f, 0.1)})
+        u, spent = opencv(f)
+        row("OpenCV's TV-L1, 30 steps", {"PSNR (dB)": psnr(u, clean), "processor time (ms)": 1e3 * spent})
+        row("tikhonov", {"processor time (ms)": 1e3 * seconds(lambda: tikhonov(f, 2.0))})
+    with tabled("restoration: a step of rof, and what its 28 bytes a pixel would take") as row:
+        step_cost(row, 512)
+        step_cost(row, 512, channels=3)
+        step_cost(row, 2048)
     gradients(f)
     inpainting()
     deblurring(clean[..., ::2, ::2])
-    print(f"tikhonov 512²: {1e3 * seconds(lambda: tikhonov(f, 2.0)):.1f} ms")
     if DEVICE == "cuda":
         on_the_gpu()
 

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from measure import seconds
+from measure import seconds, tabled
 from skimage.restoration import denoise_tv_chambolle
 
 import tavtorch
@@ -38,13 +38,13 @@ def psnr(image, truth):
 
 
 def iterations(image):
-    print("\nTV-Hilbert, 256² crop of Barbara: iterations to a gap of 1e-3 and 1e-4")
-    for weight in (5.0, 1.0):
-        counts = [
-            split_hilbert(image[..., 200:456, 200:456], weight, stop=Stop(tol, 1000, 1)).solution.iterations.item()
-            for tol in (1e-3, 1e-4)
-        ]
-        print(f"  λ = {weight:.0f}: {counts[0]}, {counts[1]}")
+    with tabled("splitting: TV-Hilbert, 256² of Barbara, steps to a gap") as row:
+        for weight in (5.0, 1.0):
+            found = {
+                f"{tol:.0e}": split_hilbert(image[..., 200:456, 200:456], weight, stop=Stop(tol, 1000, 1))
+                for tol in (1e-3, 1e-4)
+            }
+            row(f"λ = {weight:.0f}", {tol: parts.solution.iterations.item() for tol, parts in found.items()})
 
 
 def speed(image):
@@ -55,17 +55,18 @@ def speed(image):
         steps += 20
         found = torch.from_numpy(denoise_tv_chambolle(array, weight=0.1, eps=0, max_num_iter=steps))
         close = energy(found[None, None], image) <= 1.001 * least
-    peer = seconds(lambda: denoise_tv_chambolle(array, weight=0.1, eps=0, max_num_iter=steps), 1)
-    ours = seconds(lambda: split_hilbert(image, 1.0))
-    print(
-        f"\n512², to 1e-3: TV-Hilbert {1e3 * ours:.0f} ms; scikit-image on plain ROF {1e3 * peer:.0f} ms, {steps} steps"
-    )
     small = image[..., :256, :256]
-    one, sixteen = (
-        seconds(lambda: split_hilbert(small, 1.0)),
-        seconds(lambda: split_hilbert(small.repeat(16, 1, 1, 1), 1.0)),
-    )
-    print(f"256²: one {1e3 * one:.0f} ms, sixteen {1e3 * sixteen:.0f} ms: {sixteen / one:.1f} ×")
+    runs = {
+        "TV-Hilbert, 512²": lambda: split_hilbert(image, 1.0),
+        f"scikit-image on plain ROF, 512², {steps} steps": lambda: denoise_tv_chambolle(
+            array, weight=0.1, eps=0, max_num_iter=steps
+        ),
+        "TV-Hilbert, 256²": lambda: split_hilbert(small, 1.0),
+        "TV-Hilbert, sixteen of 256²": lambda: split_hilbert(small.repeat(16, 1, 1, 1), 1.0),
+    }
+    with tabled("splitting: processor time to a gap of 1e-3") as row:
+        for name, run in runs.items():
+            row(name, {"time (ms)": 1e3 * seconds(run)})
 
 
 def energy(u, f):
@@ -73,20 +74,24 @@ def energy(u, f):
 
 
 def known_textures():
-    print("\nPSNR of the texture against the truth in dB, each split at its best (setting), mean of 3 drawings of 192²")
-    print(f"  {'':20}" + "".join(f"{name:>15}" for name in TEXTURES))
     drawings = {
         name: [textured(torch.Generator().manual_seed(i), texture=texture, size=192) for i in range(3)]
         for name, texture in TEXTURES.items()
     }
-    for name, (split, settings) in SPLITS.items():
-        scores = []
-        for items in drawings.values():
-            image = torch.cat([item["inputs"]["image"] for item in items])
-            truth = torch.cat([item["truth"]["texture"] for item in items])
-            reached = [psnr(centred(split(image, s).texture), centred(truth)).mean().item() for s in settings.tolist()]
-            scores.append((max(reached), settings[torch.tensor(reached).argmax()].item()))
-        print(f"  {name:20}" + "".join(f"{f'{best:.2f} ({s:.2g})':>15}" for best, s in scores), flush=True)
+    with tabled(
+        "splitting: PSNR of the texture, mean of three drawings of 192², each split at its best setting"
+    ) as row:
+        for name, (split, settings) in SPLITS.items():
+            values = {}
+            for texture, items in drawings.items():
+                image = torch.cat([item["inputs"]["image"] for item in items])
+                truth = torch.cat([item["truth"]["texture"] for item in items])
+                reached = {
+                    s: psnr(centred(split(image, s).texture), centred(truth)).mean().item() for s in settings.tolist()
+                }
+                best = max(reached, key=reached.get)
+                values |= {f"{texture} (dB)": reached[best], f"at, {texture}": best}
+            row(name, values)
 
 
 def centred(image):
@@ -95,20 +100,23 @@ def centred(image):
 
 def enhancement(images):
     """The best settings common to the set, for ROF and for each recipe."""
-    print("\nEnhancement of noisy pictures, Set12, mean PSNR in dB, each at its best common settings")
+    found: dict[str, dict[str, float]] = {}
     for sigma in (0.05, 0.1):
         generator = torch.Generator().manual_seed(0)
         pairs = [(image, image + sigma * torch.randn(image.shape, generator=generator)) for image in images]
         rows = {
             "ROF": [partial(denoised, weight=c * sigma) for c in (0.5, 0.6, 0.7, 0.8)],
-            "the course's: TV-Hilbert + median": [recipe(c * sigma, median) for c in (2, 4, 8)],
+            "the course's, TV-Hilbert + median": [recipe(c * sigma, median) for c in (2, 4, 8)],
             "TV-Hilbert + shrink": [
                 recipe(c * sigma, partial(shrink, threshold=t * sigma)) for c in (16, 32) for t in (2.6, 2.8)
             ],
         }
-        best = {name: max(mean_psnr(recipe, pairs) for recipe in recipes) for name, recipes in rows.items()}
-        for name, score in best.items():
-            print(f"  σ = {sigma}: {name:34}{score:7.2f}  ({score - best['ROF']:+.2f})", flush=True)
+        for name, recipes in rows.items():
+            score = max(mean_psnr(recipe, pairs) for recipe in recipes)
+            found.setdefault(name, {})[f"σ = {sigma} (dB)"] = score
+    with tabled("splitting: enhancement of noisy pictures, Set12, mean PSNR at the best common settings") as row:
+        for name, values in found.items():
+            row(name, values)
 
 
 def mean_psnr(recipe, pairs):
@@ -125,7 +133,6 @@ def recipe(weight, texture_filter):
 
 if __name__ == "__main__":
     tavtorch.solve.COMPILE_AFTER = 0
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
     known_textures()
     if len(sys.argv) > 1:
         set12 = [read_picture(path).image[None] for path in sorted(Path(sys.argv[1]).glob("*.png"))]

@@ -9,6 +9,7 @@ import pytest
 TOP = Path(__file__).resolve().parents[1]
 README = (TOP / "benchmarks/README.md").read_text()
 FRONT = (TOP / "README.md").read_text()
+TABLES = re.findall(r"^<!-- (\w+: .*) -->$", README, re.MULTILINE)
 ROWS = re.findall(r"^\| `(\w+)`.*\| (.*?) \|$", FRONT.split("how measured")[1], re.MULTILINE)
 
 
@@ -50,8 +51,56 @@ def test_time_is_that_of_the_run(measure):
 
 def test_the_table_of_the_page_is_that_of_its_figures(measure, monkeypatch):
     monkeypatch.undo()
-    shown = re.search(r"<!-- quick -->\n(.*?)\n<!-- /quick -->", README, re.DOTALL)[1]
-    assert shown == measure.table(measure.newest("quick"))
+    assert f"<!-- quick -->\n{measure.table(measure.newest('quick'))}\n<!-- /quick -->" in README
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_table_of_the_page_is_made_of_recorded_figures(measure, monkeypatch, name):
+    monkeypatch.undo()
+    file, title = name.split(": ")
+    assert f"<!-- {name} -->\n{measure.grid(measure.newest(file), title)}\n<!-- /{name} -->" in README
+
+
+def test_the_page_has_no_figure_outside_of_its_tables():
+    prose = re.sub(r"^<!-- (.*) -->\n.*?^<!-- /\1 -->", "", README, flags=re.DOTALL | re.MULTILINE)
+    prose = re.sub(r"`[^`]*`|^    .*$", "", prose, flags=re.MULTILINE)
+    assert not re.findall(r"\d+\.\d+.*|^\|.*|.*\d ?(?:dB|ms|%).*", prose)
+
+
+def test_rows_are_printed_recorded_and_shown(measure, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(measure, "PAGE", tmp_path / "page.md")
+    measure.PAGE.write_text("before\n<!-- some: holes -->\nold\n<!-- /some: holes -->\nafter\n")
+    with measure.tabled("some: holes") as row:
+        row("ours", {"PSNR (dB)": 28.123, "steps": 30})
+        row("theirs", {"PSNR (dB)": 27.0, "steps": float("nan")})
+    assert "ours" in capsys.readouterr().out
+    assert {what: figure.value for what, figure in measure.newest("some").items()} == {
+        "holes: ours: PSNR": 28.123,
+        "holes: ours: steps": 30,
+        "holes: theirs: PSNR": 27.0,
+    }
+    lines = measure.PAGE.read_text().splitlines()
+    assert lines[:2] == ["before", "<!-- some: holes -->"] and lines[-2:] == ["<!-- /some: holes -->", "after"]
+    assert lines[2:6] == [
+        "| holes | PSNR, dB | steps |",
+        "|---|---|---|",
+        "| ours | 28.12 | 30 |",
+        "| theirs | 27.00 |  |",
+    ]
+
+
+def test_what_was_measured_is_kept_where_the_rest_fails(measure, monkeypatch, tmp_path):
+    monkeypatch.setattr(measure, "PAGE", tmp_path / "page.md")
+    measure.PAGE.write_text("<!-- some: holes -->\n<!-- /some: holes -->\n")
+
+    def broken_off():
+        with measure.tabled("some: holes") as row:
+            row("ours", {"PSNR (dB)": 28.0})
+            raise MemoryError
+
+    with pytest.raises(MemoryError):
+        broken_off()
+    assert measure.newest("some") and "28.00" in measure.PAGE.read_text()
 
 
 @pytest.mark.parametrize(("system", "shown"), ROWS)
