@@ -79,7 +79,7 @@ def loading(config, steps=30):
     optimizer = task.optimizer(task.parameters())
     loader = iter(data.train_dataloader())
     cached = next(loader)
-    half = precision(config.trainer.precision) == "bf16-mixed"
+    half = precision(config) == "bf16-mixed"
 
     def train(batch):
         wave, truth = batch["inputs"]["wave"].to(DEVICE), batch["truth"].to(DEVICE)

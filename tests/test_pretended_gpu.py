@@ -4,6 +4,8 @@ The budgets are what was counted when they were written, with a tenth more; each
 a wait in a loop, or a list of temporaries cannot come back.
 """
 
+from fractions import Fraction
+
 import pretend
 import pytest
 import torch
@@ -11,6 +13,7 @@ from pretend import ACCOUNT
 
 import tavtorch
 from tavtorch import Stop
+from tavtorch.audio.resampling import resampled
 from tavtorch.audio.separation import median
 from tavtorch.image.contours import polygons
 from tavtorch.lab.kinds.pictures import ssim
@@ -76,6 +79,7 @@ OPS = {
     "noise_level": (tavtorch.image.restoration.noise_level, (1, 1, 32, 32)),
     "ridge": (lambda image: tavtorch.ridge(image, 0.1).value, (1, 1, 32, 32)),
     "ssim": (lambda image: ssim(image, image), (1, 1, 32, 32)),
+    "resampled": (lambda wave: resampled(wave, Fraction(160, 441)), (1, 1, 4410)),
 }
 
 

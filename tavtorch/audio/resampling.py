@@ -6,6 +6,8 @@ from math import ceil
 from torch import Tensor
 from torch.nn.functional import pad
 
+from tavtorch.precision import exact
+
 
 def rate_ratio(sample_rate: int, rate: int) -> Fraction:
     """`rate / sample_rate` as a fraction whose denominator is at most 1000.
@@ -22,8 +24,9 @@ def rate_ratio(sample_rate: int, rate: int) -> Fraction:
     return ratio
 
 
+@exact()
 def resampled(wave: Tensor, ratio: Fraction) -> Tensor:
-    """`wave (..., t)` at `ratio` times its rate, `(..., ceil(ratio * t))`."""
+    """`wave (..., t)` at `ratio` times its rate, `(..., ceil(ratio * t))`, under autocast too."""
     from torchaudio.functional import resample  # here, so that importing tavtorch does not load torchaudio
 
     length = ceil(ratio * wave.shape[-1])

@@ -50,7 +50,7 @@ def assemble(config: DictConfig) -> "tuple[L.Trainer, Task, L.LightningDataModul
         "callbacks": [*callbacks.values(), StopTogether()],
         "logger": list(loggers.values()),
         "plugins": [Checkpoints()],
-        "precision": precision(config.trainer.precision),
+        "precision": precision(config),
     }
     return instantiate(config.trainer, _convert_="all", **plugins), task, data
 
@@ -117,20 +117,23 @@ def settings_of(config: DictConfig, ckpt: str | None) -> str:
     The songs of a library that is asked belong to it.
     """
     parts: list[Any] = [plain(config.task).get(key) for key in ("op", "inference", "save", "seed")]
-    parts += [plain(config.data).get("media"), precision(config.trainer.precision)]
+    parts += [plain(config.data).get("media"), precision(config)]
     if ckpt:
         parts.append(Path(ckpt).read_bytes())
-    elif config.task.op._target_.endswith(".pretrained"):
+    elif _is_pretrained(config):
         parts.append(inspect.signature(get_object(config.task.op._target_)).parameters["path"].default.read_bytes())
     if "library" in config:
         parts.append([(song.name, song.digest) for song in instantiate(config.library)])
     return hashlib.blake2b(repr(parts).encode(), digest_size=16).hexdigest()
 
 
-def precision(wanted: str) -> str:
-    """`auto` is bfloat16 if the hardware multiplies in it, else float32, which is then faster."""
+def precision(config: DictConfig) -> str:
+    """`auto` is bfloat16 for a network if the hardware multiplies in it, else float32, which is then faster."""
+    wanted: str = config.trainer.precision
     if wanted != "auto":
         return wanted
+    if not (_is_network(config) or _is_pretrained(config)):
+        return "32-true"
     import torch
 
     if torch.cuda.is_available():
@@ -146,6 +149,11 @@ def _is_network(config: DictConfig) -> bool:
 
     op = get_object(config.task.op._target_)
     return inspect.isclass(op) and issubclass(op, nn.Module)
+
+
+def _is_pretrained(config: DictConfig) -> bool:
+    target: str = config.task.op._target_
+    return target.endswith(".pretrained")
 
 
 def _comes_with_weights(config: DictConfig) -> bool:

@@ -8,7 +8,7 @@ from hydra.utils import get_object, instantiate
 from omegaconf import OmegaConf
 
 import tavtorch
-from tavtorch.lab.run import UntrainedError, checkpoint, settings_of, weights
+from tavtorch.lab.run import UntrainedError, checkpoint, precision, settings_of, weights
 from tavtorch.lab.script import without_traceback
 from tavtorch.lab.signals import Stopped
 
@@ -141,6 +141,25 @@ def test_other_weights_of_the_package_give_other_results(tmp_path, monkeypatch):
     assert before == settings_of(config(**asked), None)
     tavtorch.UNet(width=8).save(own)
     assert before != settings_of(config(**asked), None)
+
+
+@pytest.mark.parametrize(
+    ("op", "wanted", "given"),
+    [
+        ("tavtorch.UNet", "auto", "bf16-mixed"),
+        ("tavtorch.UNet.pretrained", "auto", "bf16-mixed"),
+        ("tavtorch.rof", "auto", "32-true"),
+        ("tavtorch.UNet", "32-true", "32-true"),
+        ("tavtorch.rof", "64-true", "64-true"),
+    ],
+)
+def test_a_network_runs_in_half_precision_where_the_hardware_multiplies_in_it(monkeypatch, op, wanted, given):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True}, raising=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    asked = config(task={"op": {"_target_": op}}, trainer={"precision": wanted})
+    assert precision(asked) == given
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict, raising=False)
+    assert precision(asked) == ("32-true" if wanted == "auto" else given)
 
 
 def test_a_function_has_no_weights(tmp_path):

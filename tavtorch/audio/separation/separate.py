@@ -27,6 +27,9 @@ def separate(
     one segment. A one-channel network separates each channel by itself; a stereo network gets the channels of a stereo
     song, and for any other song the mean of its channels twice.
 
+    Within `torch.autocast(device, torch.bfloat16)` the network alone runs in half precision, which changes the stems by
+    less than a hundredth of the song, and is faster where the hardware multiplies in it.
+
     The two rates are related by `rate_ratio`: at unusual rates, such as 44,101 Hz, the network hears the song up to
     0.05 % too high or too low. The stems are exact at the rate of the song.
 

@@ -136,6 +136,16 @@ def test_the_network_of_the_package_serves_where_none_is_given():
 # symmetry and state
 
 
+@torch.inference_mode()
+def test_half_precision_is_that_of_the_network_alone():
+    wave = tone(44100, 3.0, channels=2) + 0.1 * torch.randn(1, 2, 132300, generator=torch.Generator().manual_seed(0))
+    stems = separate(wave, 44100)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = separate(wave, 44100)
+    assert half.dtype == torch.float32
+    assert 0 < (stems - half).norm() < 0.01 * wave.norm()
+
+
 def test_the_network_keeps_its_mode():
     for mode in (True, False):
         net = UNet(width=8).train(mode)
