@@ -4,8 +4,10 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,7 +44,7 @@ def write_stem_files(
 
     All have one form. The first block beyond [-1, 1], where integers would clip it, begins them anew in `form.louder`:
     there is no second look at a recording, but at its part before that block. Integers are rounded so that the sum of
-    the files is the rounded sum of the stems.
+    the files is the rounded sum of the stems. A block is encoded by threads while the next one is made.
 
     Args:
         path: of the folder, which is complete when it is there.
@@ -65,9 +67,13 @@ def write_stem_files(
 def _written(path: Path, folder: Path, blocks: Iterable[Tensor], stems: Stems, form: Form) -> Form:
     """The form itself when all is written in it, or the one that louder blocks need."""
     _check_room(path, folder, stems, form)
-    peak = 0.0
+    files: dict[str, AudioWriter] = {}
+
+    def write(block: Tensor, i: int) -> None:
+        files[stems.names[i]].write(block[i], block[:-1] if i == len(stems.names) - 1 else None)
+
+    peak, written = 0.0, iter([None])  # the latter raises the errors of the threads as it is gone through
     with ExitStack() as opened:
-        files = {}
         for name in stems.wanted:
             file = f"{name}{form.suffix}"
             files[name] = opened.enter_context(
@@ -81,13 +87,14 @@ def _written(path: Path, folder: Path, blocks: Iterable[Tensor], stems: Stems, f
                     name=path / file,
                 )
             )
+        threads = opened.enter_context(ThreadPoolExecutor(len(stems.names)))  # which end before the files are closed
         for block in _told(path.name, blocks, stems):
             peak = max(peak, float(block.max()), -float(block.min()))
             if peak > 1 and form.louder:
                 return form_of_peak(path, form, peak)
-            for i, name in enumerate(stems.names):
-                if name in files:
-                    files[name].write(block[i], block[:-1] if i == len(stems.names) - 1 else None)
+            list(written)
+            written = threads.map(partial(write, block), [i for i, name in enumerate(stems.names) if name in files])
+        list(written)
     return form_of_peak(path, form, peak)
 
 
