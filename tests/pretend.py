@@ -14,7 +14,7 @@ PyTorch calls it the Python backend of `PrivateUse1`.
 
 import weakref
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from typing import NamedTuple
@@ -395,6 +395,22 @@ def implement_factory(lib, full: str) -> None:
 
     with suppress(RuntimeError):  # where it is implemented already
         lib.impl(full[6:], kernel, "PrivateUse1")
+
+
+class Cost(NamedTuple):
+    launches: int
+    waits: int
+    memory: int
+    """Bytes at the peak, beside what was held before."""
+
+
+def cost(op: Callable[[Tensor], object], x: Tensor) -> Cost:
+    """Of a call, where what is made once is made."""
+    op(x)
+    ACCOUNT.clear()
+    held = ACCOUNT.bytes
+    op(x)
+    return Cost(ACCOUNT.launches.total(), ACCOUNT.waits.total(), ACCOUNT.peak - held)
 
 
 @contextmanager
