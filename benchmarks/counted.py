@@ -26,7 +26,10 @@ def eager():
 def compiled():
     """Kernels and traffic of the CUDA code that inductor writes."""
     done = subprocess.run(
-        [sys.executable, sys.path[0] + "/inductor_cuda.py"], capture_output=True, text=True, check=True
+        [sys.executable, Path(pretend.__file__).with_name("inductor_cuda.py")],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     with tabled("counted: a compiled step in inductor's CUDA code") as row:
         for step in map(json.loads, filter(lambda line: line.startswith("{"), done.stdout.splitlines())):

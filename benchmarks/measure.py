@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -61,14 +62,24 @@ def record(file: str, figures: dict[tuple[str, str], float]) -> list[Figure]:
     start = "python -m benchmarks" if script == "__main__.py" else f"benchmarks/{script}"
     command = shlex.join(Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:])
     command = f"{start} {command}".strip()
-    git = ["git", "describe", "--always", "--dirty", "--exclude=*"]
-    commit = subprocess.run(git, cwd=Path(__file__).parent, capture_output=True, text=True).stdout.strip()
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
-    made = [Figure(what, value, unit, command, commit, machine(), today) for (what, unit), value in figures.items()]
+    made = [Figure(what, value, unit, command, _commit(), machine(), today) for (what, unit), value in figures.items()]
     RESULTS.mkdir(exist_ok=True)
     with (RESULTS / f"{file}.jsonl").open("a") as lines:
         lines.writelines(json.dumps(figure._asdict(), ensure_ascii=False) + "\n" for figure in made)
     return made
+
+
+@cache
+def _commit() -> str:
+    """At the start of a run; `-dirty` if something other than figures is not committed."""
+    here = Path(__file__).parent
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], cwd=here, capture_output=True, text=True).stdout.strip()
+
+    changed = git("status", "--porcelain", "--", ":/", f":!{RESULTS.name}", f":!{PAGE.name}")
+    return git("rev-parse", "--short", "HEAD") + "-dirty" * bool(changed)
 
 
 def front(system: str, figures: dict[tuple[str, str], float]) -> None:
