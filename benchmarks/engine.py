@@ -11,11 +11,12 @@ import logging
 import tempfile
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import lightning as L
 import torch
-from measure import record
+from measure import tabled
 from skimage import data
 
 from tavtorch.lab.data.files import Picture, write_picture
@@ -61,6 +62,20 @@ def run(photos: Path, out: Path, op: Op, *, threads: int, workers: int) -> float
     return time.monotonic() - callback.begun
 
 
+def measure(suffix: str, asked: argparse.Namespace, row: Callable[[str, dict[str, float]], None]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        photos = Path(folder, "photos")
+        folder_of_photos(photos, suffix, asked.photos)
+        for workers, threads in itertools.product(asked.workers, asked.threads):
+            op, begin = Op(asked.op / 1000), time.process_time()
+            out = Path(folder, f"written {workers} {threads}")
+            whole = run(photos, out, op, threads=threads, workers=workers)
+            cpu = 1000 * (time.process_time() - begin) / asked.photos
+            values = {"pictures (a second)": asked.photos / whole, "time in the op (%)": 100 * op.spent / whole}
+            name = f"{suffix}, op of {asked.op:g} ms, reading processes {workers}, writing threads {threads}"
+            row(name, values | {"processor time of one (ms)": cpu})
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--photos", type=int, default=40)
@@ -70,21 +85,9 @@ def main() -> None:
     asked = parser.parse_args()
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore")
-    figures = {}
-    for suffix in (".jpg", ".png"):
-        with tempfile.TemporaryDirectory() as folder:
-            photos = Path(folder, "photos")
-            folder_of_photos(photos, suffix, asked.photos)
-            for workers, threads in itertools.product(asked.workers, asked.threads):
-                op, begin = Op(asked.op / 1000), time.process_time()
-                out = Path(folder, f"written {workers} {threads}")
-                whole = run(photos, out, op, threads=threads, workers=workers)
-                cpu = 1000 * (time.process_time() - begin) / asked.photos
-                what = f"{suffix}, {workers} processes that read, {threads} threads that write"
-                share, pace = 100 * op.spent / whole, asked.photos / whole
-                print(f"{what}: {pace:.1f} a second, {share:.0f} % in the op; {cpu:.0f} ms of processor each")
-                figures |= {(f"{what}: share of an op of {asked.op:g} ms", "%"): share}
-    record("engine", figures)
+    with tabled("engine: a folder of pictures of two megapixels through an op that waits") as row:
+        for suffix in (".jpg", ".png"):
+            measure(suffix, asked, row)
 
 
 if __name__ == "__main__":

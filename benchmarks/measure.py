@@ -8,7 +8,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -45,7 +45,8 @@ class Figure(NamedTuple):
     """A number, and what it takes to measure it again."""
 
     what: str
-    value: float
+    value: float | None
+    """None where there is none: it was not reached, or failed."""
     unit: str
     command: str
     commit: str
@@ -53,7 +54,7 @@ class Figure(NamedTuple):
     date: str
 
 
-def record(file: str, figures: dict[tuple[str, str], float]) -> list[Figure]:
+def record(file: str, figures: Mapping[tuple[str, str], float | None]) -> list[Figure]:
     """Add figures, by what they are of and their unit, to `results/<file>.jsonl`.
 
     The command is that of any machine: a path of this one is told by its name.
@@ -62,8 +63,9 @@ def record(file: str, figures: dict[tuple[str, str], float]) -> list[Figure]:
     start = "python -m benchmarks" if script == "__main__.py" else f"benchmarks/{script}"
     command = shlex.join(Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:])
     command = f"{start} {command}".strip()
+    where = f"{machine()}, {torch.get_num_threads()} threads"
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
-    made = [Figure(what, value, unit, command, _commit(), machine(), today) for (what, unit), value in figures.items()]
+    made = [Figure(what, value, unit, command, _commit(), where, today) for (what, unit), value in figures.items()]
     RESULTS.mkdir(exist_ok=True)
     with (RESULTS / f"{file}.jsonl").open("a") as lines:
         lines.writelines(json.dumps(figure._asdict(), ensure_ascii=False) + "\n" for figure in made)
@@ -95,16 +97,15 @@ def tabled(name: str) -> Iterator[Callable[[str, dict[str, float]], None]]:
     those of former runs stay where no row of this one has their name.
     """
     file, title = name.split(": ")
-    figures: dict[tuple[str, str], float] = {}
+    figures: dict[tuple[str, str], float | None] = {}
     print(f"\n{title}", flush=True)
 
     def row(what: str, values: dict[str, float]) -> None:
         cells = []
         for column, value in values.items():
             words, _, unit = column.removesuffix(")").partition(" (")
-            cells.append(f"{words} {number(value, unit)} {unit}".strip())
-            if math.isfinite(value):
-                figures[f"{title}: {what}: {words}", unit] = float(value)
+            figures[f"{title}: {what}: {words}", unit] = value = float(value) if math.isfinite(value) else None
+            cells.append(f"{words} {shown(value, unit)} {unit}".strip())
         print(f"  {what:40}", ", ".join(cells), flush=True)
 
     try:
@@ -115,10 +116,14 @@ def tabled(name: str) -> Iterator[Callable[[str, dict[str, float]], None]]:
 
 
 def newest(file: str) -> dict[str, Figure]:
-    """The last figure of each thing that was measured."""
+    """The last figure of each thing that was measured, the newest last."""
     path = RESULTS / f"{file}.jsonl"
     lines: list[dict[str, Any]] = [json.loads(line) for line in path.open()] if path.is_file() else []
-    return {line["what"]: Figure(**line) for line in lines}
+    figures: dict[str, Figure] = {}
+    for line in lines:
+        figures.pop(line["what"], None)
+        figures[line["what"]] = Figure(**line)
+    return figures
 
 
 def table(figures: dict[str, Figure]) -> str:
@@ -143,11 +148,20 @@ def grid(figures: dict[str, Figure], title: str) -> str:
     for what, figure in figures.items():
         _, row, column = what.split(": ")
         column += f", {figure.unit}" * bool(figure.unit)
-        rows.setdefault(row, {})[column] = number(figure.value, figure.unit)
+        rows.setdefault(row, {})[column] = shown(figure.value, figure.unit)
     columns = list(dict.fromkeys(column for cells in rows.values() for column in cells))
     lines = [f"| {title} | {' | '.join(columns)} |", "|---" * (1 + len(columns)) + "|"]
     lines += [f"| {row} | {' | '.join(cells.get(column, '') for column in columns)} |" for row, cells in rows.items()]
     return "\n".join([*lines, "", _newest(figures)])
+
+
+def shown(value: float | None, unit: str) -> str:
+    """A figure of a table: decibels with two decimals, other numbers with three digits or as whole ones."""
+    if value is None:
+        return ""
+    if unit == "dB" or abs(value) < 1 or value == int(value):
+        return number(value, unit)
+    return f"{value:.{max(0, 3 - len(str(int(abs(value)))))}f}"
 
 
 def _newest(figures: dict[str, Figure]) -> str:

@@ -3,16 +3,18 @@
 `hpss`, `nmf [SONG]` and `minima SONGS` after it measure those, beside librosa, scikit-learn and torchnmf (group
 `bench`); SONG is a folder of stems, SONGS a folder of such. `drums SONGS` scores hpss on them, `songs SONGS [CKPT]` the
 network that was trained last, or that of a checkpoint, or of the `package`. `files [HOURS [SUFFIX]]` separates a long
-recording from disk to disk, `live` while it plays. Without a word: the speed of the network.
+recording from disk to disk, `live` generated songs while they play. `speed`, or no word: how fast the network is.
 
-Prints one row a measurement.
+What is printed is added to results/separation.jsonl, and the tables of README.md are made of it.
 """
 
 import csv
+import math
 import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from bisect import bisect_left
 from functools import partial
 from pathlib import Path
@@ -20,7 +22,7 @@ from pathlib import Path
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
-from measure import front, timed
+from measure import front, tabled, timed
 from torchmetrics.functional.audio import scale_invariant_signal_distortion_ratio as si_sdr
 
 import tavtorch
@@ -31,6 +33,8 @@ from tavtorch.lab.run import precision
 from train import CONFIGS
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+STEPS, STARTS = 100, 5  # of nmf
+TRAINED = "runs/separate/checkpoints/best.ckpt"
 
 
 def seconds(run, repeats=3):
@@ -111,19 +115,19 @@ def hpss():
     spectrum = torch.randn(1025, 2584, dtype=torch.complex64)
     numbers = spectrum.numpy()
     spectrum = spectrum.to(DEVICE)
-    print("hpss, 1025 x 2584          librosa ms     ours ms   times faster   16 at once, ms each")
-    for kind, after in (("eager", float("inf")), ("compiled", 0)):
-        tavtorch.solve.COMPILE_AFTER = after
-        for size in (17, 31):
-            peer, ours, many = least(
-                lambda size=size: librosa.decompose.hpss(numbers, kernel_size=size),
-                lambda size=size: tavtorch.hpss(spectrum, kernel=size),
-                lambda size=size: tavtorch.hpss(spectrum.expand(16, -1, -1), kernel=size),
-            )
-            print(f"{size} x {size} {kind:16s} {1e3 * peer:12.0f} {1e3 * ours:11.1f} {peer / ours:14.1f}", end="")
-            print(f"{1e3 * many / 16:21.1f}")
-            if size == 17:
-                front("hpss", {(f"a minute, kernel 17, {kind}: librosa", "times"): round(peer / ours, 2)})
+    with tabled("separation: hpss of a minute, 1025 x 2584 bins") as row:
+        for kind, after in (("eager", float("inf")), ("compiled", 0)):
+            tavtorch.solve.COMPILE_AFTER = after
+            for size in (17, 31):
+                peer, ours, many = least(
+                    lambda size=size: librosa.decompose.hpss(numbers, kernel_size=size),
+                    lambda size=size: tavtorch.hpss(spectrum, kernel=size),
+                    lambda size=size: tavtorch.hpss(spectrum.expand(16, -1, -1), kernel=size),
+                )
+                values = {"librosa (ms)": 1e3 * peer, "tavtorch (ms)": 1e3 * ours, "faster (times)": peer / ours}
+                row(f"kernel {size}, {kind}", values | {"16 at once, each (ms)": 1e3 * many / 16})
+                if size == 17:
+                    front("hpss", {(f"a minute, kernel 17, {kind}: librosa", "times"): round(peer / ours, 2)})
 
 
 def music(song=None):
@@ -144,19 +148,21 @@ def divergence(v, y):
     return ((v / y).log() * v - v + y).sum().item()
 
 
-def nmf(song=None, steps=100):
-    """Kullback-Leibler beside scikit-learn and torchnmf from the same start: a step, and to the peer's fit."""
-    import warnings
+def random_start(v, r, seed):
+    """Templates and activations whose product has the mean of a sonogram."""
+    generator = torch.Generator().manual_seed(seed)
+    w, h = (torch.rand(shape, generator=generator) for shape in ((len(v), r), (r, v.shape[1])))
+    return w, h * v.mean() / (w @ h).mean()
 
+
+def nmf_systems(v):
+    """What approximates a sonogram after n steps from templates w and activations h: the peers, and ours last."""
     import torchnmf.nmf
     from sklearn.decomposition import NMF
 
-    warnings.filterwarnings("ignore")
-    v = music(song)
-    numbers, there = v.numpy(), v.to(DEVICE)
-    columns = numbers.T.copy().T  # the same in the order in which librosa.stft hands it out
+    there = v.to(DEVICE)
 
-    def scikit(n, w, h, numbers=numbers):
+    def scikit(numbers, n, w, h):
         peer = NMF(w.shape[1], init="custom", solver="mu", beta_loss="kullback-leibler", max_iter=n, tol=0)
         found = peer.fit_transform(numbers, W=w.numpy().copy(), H=h.numpy().copy())
         return torch.from_numpy(found @ peer.components_)
@@ -171,78 +177,91 @@ def nmf(song=None, steps=100):
         found = tavtorch.nmf(there, w.shape[1], templates=w.to(DEVICE), activations=h.to(DEVICE), stop=stop)
         return (found.templates @ found.activations).cpu()
 
-    print(f"nmf, 1025 x 2584, {steps} steps          ms a step   divergence   our steps to it   our seconds   faster")
-    for r in (8, 32):
-        generator = torch.Generator().manual_seed(0)
-        w, h = (torch.rand(shape, generator=generator) for shape in ((len(v), r), (r, v.shape[1])))
-        start = {"w": w, "h": h * v.mean() / (w @ h).mean()}
-        other = partial(scikit, numbers=columns)
-        peers = {"scikit-learn": scikit, "the same, librosa's order": other, "torchnmf": torch_nmf}
-        runs = [partial(run, **start) for run in (*peers.values(), ours)]
-        few = least(*(partial(run, 2) for run in runs), repeats=3)
-        many = least(*(partial(run, steps) for run in runs), repeats=2)
-        for name, run, short, long in zip((*peers, "tavtorch"), runs, few, many, strict=True):
-            fit = divergence(v, run(steps))
-            need = 1 + bisect_left(range(1, 2 * steps), -fit, key=lambda n, mine=runs[-1]: -divergence(v, mine(n)))
-            (mine,) = least(partial(runs[-1], need), repeats=2)
-            row = f"r = {r:2d} {name:26s} {1e3 * (long - short) / (steps - 2):12.1f} {fit:13.0f}"
-            print(f"{row} {need:17d} {mine:13.2f} {long / mine:14.1f}", flush=True)
+    return {
+        "scikit-learn": partial(scikit, v.numpy()),
+        "scikit-learn, memory order of librosa.stft": partial(scikit, v.numpy().T.copy().T),
+        "torchnmf": torch_nmf,
+        "tavtorch": ours,
+    }
 
 
-def minima(folder, steps=100, starts=5):
-    """Kullback-Leibler divergence after so many steps from several random starts, and from `distinct_frames`."""
-    import torchnmf.nmf
-
-    print(f"nmf, {steps} steps             tavtorch, {starts} starts: mean, least     torchnmf     distinct frames")
-    for song in sorted(Path(folder).glob("eif_*")):
-        v = music(song)
+def nmf(song=None):
+    """Kullback-Leibler beside scikit-learn and torchnmf from the same start: a step, and to the peer's fit."""
+    warnings.filterwarnings("ignore")
+    v, name = music(song), Path(song).name if song else "generated song"
+    systems = nmf_systems(v)
+    with tabled("separation: nmf of a minute, 100 steps, and ours to the same divergence") as row:
         for r in (8, 32):
-            reached, theirs = [], []
-            for seed in range(starts + 1):
-                generator = torch.Generator().manual_seed(seed)
-                w, h = (torch.rand(shape, generator=generator) for shape in ((len(v), r), (r, v.shape[1])))
-                h = h * v.mean() / (w @ h).mean()
-                w = tavtorch.audio.separation.distinct_frames(v, r) + 0.01 * v.mean() if seed == starts else w
-                found = tavtorch.nmf(v, r, templates=w, activations=h, stop=tavtorch.Stop(0, steps, steps))
-                reached.append(divergence(v, found.templates @ found.activations))
-                if seed < starts:
-                    peer = torchnmf.nmf.NMF(W=h.mT.clone(), H=w.clone())
-                    peer.fit(v, beta=1, tol=0, max_iter=steps)
-                    theirs.append(divergence(v, peer().detach()))
-            *ours, frames = reached
-            row = f"{song.name:14s} r = {r:2d} {sum(ours) / starts:20.0f} {min(ours):10.0f}"
-            print(f"{row} {sum(theirs) / starts:14.0f} {min(theirs):10.0f} {frames:14.0f}", flush=True)
+            w, h = random_start(v, r, seed=0)
+            runs = [partial(run, w=w, h=h) for run in systems.values()]
+            few = least(*(partial(run, 2) for run in runs), repeats=3)
+            many = least(*(partial(run, STEPS) for run in runs), repeats=2)
+            for system, run, short, long in zip(systems, runs, few, many, strict=True):
+                fit = divergence(v, run(STEPS))
+                need = 1 + bisect_left(range(1, 2 * STEPS), -fit, key=lambda n, mine=runs[-1]: -divergence(v, mine(n)))
+                (mine,) = least(partial(runs[-1], need), repeats=2)
+                if need == 2 * STEPS:
+                    need = mine = math.nan  # another minimum
+                values = {"a step (ms)": 1e3 * (long - short) / (STEPS - 2), "divergence": fit, "our steps to it": need}
+                row(f"{name}, r {r}, {system}", values | {"our time (s)": mine, "faster (times)": long / mine})
 
 
-def drums(folder, most=30):
-    """SI-SDR of the drums against the rest on the songs of a folder that have any, beside librosa's hpss."""
+def minima(folder):
+    """Kullback-Leibler divergence from several random starts, and from `distinct_frames`."""
+    with tabled("separation: divergence of nmf after 100 steps from five random starts") as row:
+        for song in sorted(Path(folder).glob("eif_*")):
+            v = music(song)
+            systems = nmf_systems(v)
+            for r in (8, 32):
+                *starts, (_, h) = (random_start(v, r, seed) for seed in range(STARTS + 1))
+                values = {}
+                for system in ("tavtorch", "torchnmf"):
+                    fits = [divergence(v, systems[system](STEPS, *start)) for start in starts]
+                    values |= {f"{system}, mean": sum(fits) / STARTS, f"{system}, least": min(fits)}
+                frames = tavtorch.audio.separation.distinct_frames(v, r) + 0.01 * v.mean()
+                fit = divergence(v, systems["tavtorch"](STEPS, frames, h))
+                row(f"{song.name}, r {r}", values | {"tavtorch, from distinct frames": fit})
+
+
+def with_drums(folder, most=30):
+    """Name, mixture and drums of the beginning of the songs of a folder in which drums are heard."""
     import librosa
 
-    print("drums                      mixture   librosa   same kernel   separate_hpss   separate_nmf    SI-SDR, dB")
-    rows = []
     for song in sorted(Path(folder).iterdir()):
         found = next(iter(song.glob("drums.*")), None) if song.is_dir() else None
         if found is None:
             continue
         stems = [librosa.load(path, sr=22050, duration=most)[0] for path in song.glob("*.*") if path.stem != "mixture"]
-        truth, _ = librosa.load(found, sr=22050, duration=most)
-        mixture = sum(stems)
-        if abs(truth).max() < 1e-3 * abs(mixture).max():
-            continue  # drums that nobody hears
-        wave = torch.from_numpy(mixture)[None, None]
-        spectrum = tavtorch.spectrum(wave, n_fft=2048, hop=512)
-        ours = tavtorch.waveform(tavtorch.hpss(spectrum, kernel=31).percussive, len(mixture), hop=512)
-        estimates = (
-            mixture,
-            librosa.effects.percussive(mixture),
-            ours[0, 0],
-            tavtorch.separate_hpss(wave, 22050)[0, 1, 0],
-            tavtorch.separate_nmf(wave, 22050, generator=torch.Generator().manual_seed(0))[0, 1, 0],
-        )
-        scores = [si_sdr(torch.as_tensor(estimate), torch.from_numpy(truth)).item() for estimate in estimates]
-        print(f"{song.name:22s}" + "".join(f"{score:12.2f}" for score in scores), flush=True)
-        rows.append(scores)
-    means = torch.tensor(rows).mean(0).tolist()
+        mixture, (truth, _) = sum(stems), librosa.load(found, sr=22050, duration=most)
+        if abs(truth).max() >= 1e-3 * abs(mixture).max():
+            yield song.name, mixture, truth
+
+
+def drums(folder):
+    """SI-SDR of the drums against the rest on the songs of a folder that have any, beside librosa's hpss."""
+    import librosa
+
+    rows = []
+    with tabled("separation: SI-SDR of the drums in the first 30 s of songs") as row:
+        for song, mixture, truth in with_drums(folder):
+            wave = torch.from_numpy(mixture)[None, None]
+            spectrum = tavtorch.spectrum(wave, n_fft=2048, hop=512)
+            ours = tavtorch.waveform(tavtorch.hpss(spectrum, kernel=31).percussive, len(mixture), hop=512)
+            estimates = {
+                "mixture": mixture,
+                "librosa": librosa.effects.percussive(mixture),
+                "hpss, librosa's kernel": ours[0, 0],
+                "separate_hpss": tavtorch.separate_hpss(wave, 22050)[0, 1, 0],
+                "separate_nmf": tavtorch.separate_nmf(wave, 22050, generator=torch.Generator().manual_seed(0))[0, 1, 0],
+            }
+            scores = {
+                f"{name} (dB)": si_sdr(torch.as_tensor(estimate), torch.from_numpy(truth)).item()
+                for name, estimate in estimates.items()
+            }
+            row(song, scores)
+            rows.append([*scores.values()])
+        means = torch.tensor(rows).mean(0).tolist()
+        row(f"mean of {len(rows)} songs", dict(zip(scores, means, strict=True)))
     front(
         "separate_nmf",
         {
@@ -252,29 +271,31 @@ def drums(folder, most=30):
     )
 
 
-def songs(folder, weights="runs/separate/checkpoints/best.ckpt"):
+def songs(folder, weights=TRAINED):
     """Scores on the karaoke clips, and on the multitracks, of a folder of stems.
 
     Of the network that `train.py` trained last, of another checkpoint, or of the one in the `package`.
     """
     given = [] if weights == "package" else [f"ckpt={Path(weights).resolve(strict=True)}"]
-    system = "separate" if weights == "package" else "train.py"
-    for name, pattern in (("karaoke", "mir_*"), ("multitracks", "eif_*")):
-        found = sorted(Path(folder).resolve().glob(pattern))
-        with tempfile.TemporaryDirectory() as some:
-            for song in found:
-                (Path(some) / song.name).symlink_to(song)
-            words = [f"name={name}", "data=stems", f"data.root={some}", "data.test=1", *given]
-            subprocess.run([sys.executable, "evaluate.py", *words], check=True)
-        scores = max(Path("runs", name).glob("csv/*/metrics.csv"), key=lambda path: path.stat().st_mtime)
-        last = list(csv.DictReader(scores.open()))[-1]
-        front(
-            system,
-            {
-                (f"{len(found)} {name}, vocals, median {what}", "dB"): round(float(last[f"test/vocals/{column}"]), 3)
+    system = {"package": "separate", TRAINED: "train.py"}.get(weights)  # whose figures the front page shows
+    with tabled("separation: vocals of whole songs") as row:
+        for name, pattern in (("karaoke", "mir_*"), ("multitracks", "eif_*")):
+            found = sorted(Path(folder).resolve().glob(pattern))
+            with tempfile.TemporaryDirectory() as some:
+                for song in found:
+                    (Path(some) / song.name).symlink_to(song)
+                words = [f"name={name}", "data=stems", f"data.root={some}", "data.test=1", *given]
+                subprocess.run([sys.executable, "evaluate.py", *words], check=True)
+            scores = max(Path("runs", name).glob("csv/*/metrics.csv"), key=lambda path: path.stat().st_mtime)
+            last = list(csv.DictReader(scores.open()))[-1]
+            medians = {
+                f"median {what}": round(float(last[f"test/vocals/{column}"]), 3)
                 for what, column in (("SI-SDR gain", "si_sdr_gain"), ("SDR", "sdr"))
-            },
-        )
+            }
+            if system:
+                front(system, {(f"{len(found)} {name}, vocals, {what}", "dB"): x for what, x in medians.items()})
+            values = {f"{what} (dB)": value for what, value in medians.items()}
+            row(f"{'train.py' if weights == TRAINED else weights}, {name}", {"songs": len(found)} | values)
 
 
 def files(hours="0.25", suffix=".wav"):
@@ -290,18 +311,17 @@ print(time.monotonic() - begun, used.ru_utime + used.ru_stime, used.ru_maxrss / 
     wave = resampled(0.7 * song[None], rate_ratio(16000, 44100)).expand(2, -1)
     with tempfile.TemporaryDirectory() as folder:
         path, seconds = Path(folder, f"song{suffix}"), 3600 * float(hours)
-        with AudioWriter(
-            path, 2, 44100, frames=int(seconds * 44100), subtype="PCM_16" if suffix != ".mp3" else None
-        ) as file:
-            for _ in range(round(seconds * 44100 / wave.shape[1])):
-                file.write(wave)
+        subtype, left = "PCM_16" if suffix != ".mp3" else None, int(seconds * 44100)
+        with AudioWriter(path, 2, 44100, frames=left, subtype=subtype) as file:
+            while left > 0:
+                file.write(wave[:, :left])
+                left -= wave.shape[1]
         words = ["task=separate", f"files={path}", f"hydra.run.dir={folder}/run"]
         ran = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True, check=True)
     wall, processor, memory = map(float, ran.stdout.splitlines()[-1].split())
-    print(
-        f"{hours} hours from {suffix}: {seconds / wall:.1f} x real time, {seconds / processor:.1f} x by processor time,"
-    )
-    print(f"both with all that starts; {memory:.0f} MiB at most")
+    with tabled("separation: a recording from disk to disk, with all that starts") as row:
+        values = {"speed (x real time)": seconds / wall, "by processor time (x real time)": seconds / processor}
+        row(f"{float(hours):g} hours, {suffix}", values | {"peak memory (MiB)": memory})
 
 
 def live(count="8"):
@@ -313,30 +333,37 @@ def live(count="8"):
         before, after = (si_sdr(wave.flatten(1), songs[:, 0].flatten(1)) for wave in (mixture, stems[:, 0]))
         return (after - before).median().item()
 
-    print(f"whole        {gain(tavtorch.separate(mixture, 16000)):5.2f} dB")
-    for delay in (0.25, 0.5, 0.75, 1.0):
-        separator, begun = tavtorch.Separator(delay=delay), time.process_time()
-        parts = [separator(block, 16000) for block in mixture.split(1600, -1)]
-        stems = torch.cat((*parts, separator.flush()), -1)
-        pace = int(count) * 12 / (time.process_time() - begun)
-        print(f"{delay:.2f} s delay {gain(stems):5.2f} dB, {pace:5.1f} x real time by processor time")
+    with tabled("separation: vocals of generated songs of 12 s while they play") as row:
+        row(f"{count} songs, on the whole", {"median SI-SDR gain (dB)": gain(tavtorch.separate(mixture, 16000))})
+        for delay in (0.25, 0.5, 0.75, 1.0):
+            separator, begun = tavtorch.Separator(delay=delay), time.process_time()
+            parts = [separator(block, 16000) for block in mixture.split(1600, -1)]
+            stems = torch.cat((*parts, separator.flush()), -1)
+            pace = int(count) * 12 / (time.process_time() - begun)
+            values = {"median SI-SDR gain (dB)": gain(stems), "by processor time (x real time)": pace}
+            row(f"{count} songs, delay of {delay:g} s", values)
+
+
+def speed():
+    config = configured()
+    with tabled("separation: speed and memory of separating, generating and training") as row:
+        row("separating 4 minutes, stereo, 44.1 kHz", {"speed (x real time)": separating(config)})
+        for minutes in (2, 20):
+            row(f"beside song and stems of {minutes} minutes", {"peak memory (MiB)": memory(minutes)})
+        row("generating four stems, 16 kHz", {"speed (x real time)": making()})
+        step = loading(config)
+        share = {"of the speed with a cached one (%)": 100 * step["cached"] / step["fresh"]}
+        row("a training step, fresh batch", {"time (ms)": 1000 * step["fresh"]} | share)
+        row("a training step, cached batch", {"time (ms)": 1000 * step["cached"]})
+
+
+PARTS = {part.__name__: part for part in (hpss, nmf, minima, drums, songs, files, live, speed)}
 
 
 def main():
-    chosen = {"hpss": hpss, "nmf": nmf, "minima": minima, "drums": drums, "songs": songs, "files": files, "live": live}
-    if len(sys.argv) > 1:
-        print(f"{torch.get_num_threads()} threads, {DEVICE}")
-        return chosen[sys.argv[1]](*sys.argv[2:])
-    config = configured()
     print(f"{torch.get_num_threads()} threads, {DEVICE}")
-    print(f"separate 4 minutes, stereo, 44.1 kHz      {separating(config):8.1f} x real time")
-    print(f"memory beside song and stems, 2 minutes   {memory(2):8.0f} MiB")
-    print(f"memory beside song and stems, 20 minutes  {memory(20):8.0f} MiB")
-    print(f"generate four stems, 16 kHz               {making():8.1f} x real time")
-    step = loading(config)
-    print(f"train a step, fresh batch                 {1000 * step['fresh']:8.1f} ms")
-    print(f"train a step, cached batch                {1000 * step['cached']:8.1f} ms")
-    print(f"speed with the loader                     {100 * step['cached'] / step['fresh']:8.1f} % of cached")
+    part, *words = sys.argv[1:] or ["speed"]
+    PARTS[part](*words)
 
 
 if __name__ == "__main__":

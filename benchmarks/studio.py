@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 
 import torch
+from measure import tabled
 from playwright.sync_api import sync_playwright
 from skimage import data
 
@@ -59,8 +60,8 @@ def processor_seconds(top):
 
 
 class Bench:
-    def __init__(self, page, studio):
-        self.page, self.studio = page, studio
+    def __init__(self, page, studio, row):
+        self.page, self.studio, self.row = page, studio, row
 
     def measured(self, name, once):
         times = []
@@ -69,7 +70,7 @@ class Bench:
             wall = once()
             times.append((wall, 1000 * (processor_seconds(self.studio.pid) - before)))
         least = [min(values) for values in zip(*times, strict=True)]
-        print(f"{name}: {least[0]:.0f} ms by the clock, {least[1]:.0f} ms of processor", flush=True)
+        self.row(name, dict(zip(("by the clock (ms)", "processor time (ms)"), least, strict=True)))
 
     def opened(self, tab, file):
         self.page.locator(f"#tab-{tab}").click()
@@ -134,24 +135,30 @@ class Bench:
         self.measured("an answer after ten recorded seconds", once)
 
 
-def main():
-    folder = Path(tempfile.mkdtemp())
+def media(folder):
+    """Writes `photo.png` and `clip.wav`, of the last of the songs, which are returned."""
     megapixel(folder / "photo.png")
     songs = []
     for i, song in enumerate(generated_songs(8, 30.0, sample_rate=16000, seed=3)):
         songs.append(folder / f"song {i}.wav")
         write_audio(songs[-1], song.read("mixture", 0.0, 30.0, 16000, 1), 16000, subtype="PCM_16")
     write_audio(folder / "clip.wav", song.read("mixture", 4.0, 25.0, 16000, 1), 16000, subtype="PCM_16")
+    return songs
+
+
+def main():
+    folder = Path(tempfile.mkdtemp())
+    songs = media(folder)
     command = [sys.executable, "-m", "tavtorch.lab.studio", "--port", "0"]
     studio = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     flags = ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
     flags += [f"--use-file-for-fake-audio-capture={folder / 'clip.wav'}", "--no-sandbox"]
     try:
-        with sync_playwright() as player:
+        with sync_playwright() as player, tabled("studio: from the click to what is shown, least of five") as row:
             browser = player.chromium.launch(executable_path=shutil.which("chromium"), args=flags)
             page = browser.new_page(viewport={"width": 1240, "height": 900})
             page.goto(studio.stdout.readline().split()[2])
-            bench = Bench(page, studio)
+            bench = Bench(page, studio, row)
             page.get_by_role("tab").first.wait_for(timeout=120000)
             bench.fill(folder / "photo.png")
             bench.contour(folder / "photo.png")

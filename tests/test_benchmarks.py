@@ -64,7 +64,7 @@ def test_a_table_of_the_page_is_made_of_recorded_figures(measure, monkeypatch, n
 def test_the_page_has_no_figure_outside_of_its_tables():
     prose = re.sub(r"^<!-- (.*) -->\n.*?^<!-- /\1 -->", "", README, flags=re.DOTALL | re.MULTILINE)
     prose = re.sub(r"`[^`]*`|^    .*$", "", prose, flags=re.MULTILINE)
-    assert not re.findall(r"\d+\.\d+.*|^\|.*|.*\d ?(?:dB|ms|%).*", prose)
+    assert not re.findall(r"\d+\.\d+\b(?! kHz).*|^\|.*|.*\d ?(?:dB|ms|%).*", prose)
 
 
 def test_rows_are_printed_recorded_and_shown(measure, monkeypatch, tmp_path, capsys):
@@ -78,6 +78,7 @@ def test_rows_are_printed_recorded_and_shown(measure, monkeypatch, tmp_path, cap
         "holes: ours: PSNR": 28.123,
         "holes: ours: steps": 30,
         "holes: theirs: PSNR": 27.0,
+        "holes: theirs: steps": None,
     }
     lines = measure.PAGE.read_text().splitlines()
     assert lines[:2] == ["before", "<!-- some: holes -->"] and lines[-2:] == ["<!-- /some: holes -->", "after"]
@@ -87,6 +88,29 @@ def test_rows_are_printed_recorded_and_shown(measure, monkeypatch, tmp_path, cap
         "| ours | 28.12 | 30 |",
         "| theirs | 27.00 |  |",
     ]
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "shown"),
+    [
+        (28.0, "dB", "28.00"),
+        (30.0, "", "30"),
+        (0.0192, "", "0.0192"),
+        (5.3, "s", "5.30"),
+        (53.14, "ms", "53.1"),
+        (1763.9, "ms", "1764"),
+        (-12.34, "", "-12.3"),
+        (None, "s", ""),
+    ],
+)
+def test_figures_have_three_digits(measure, value, unit, shown):
+    assert measure.shown(value, unit) == shown
+
+
+def test_a_table_ends_with_its_newest_figure(measure):
+    for what in ("a", "b", "a"):
+        measure.record("some", {(f"holes: {what}: PSNR", "dB"): 1.0})
+    assert [*measure.newest("some")] == ["holes: b: PSNR", "holes: a: PSNR"]
 
 
 def test_what_was_measured_is_kept_where_the_rest_fails(measure, monkeypatch, tmp_path):
