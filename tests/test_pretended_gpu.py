@@ -16,6 +16,7 @@ from tavtorch import Stop
 from tavtorch.audio.resampling import resampled
 from tavtorch.audio.separation import median
 from tavtorch.image.contours import polygons
+from tavtorch.image.splitting import Split
 from tavtorch.lab.kinds.pictures import ssim
 
 
@@ -69,12 +70,19 @@ def evolved(image, steps=20):
     return tavtorch.evolve(points, force, ends="free", stop=Stop(0, steps)).value
 
 
+def percussive(wave):
+    generator = torch.Generator().manual_seed(0)
+    return tavtorch.separate_nmf(wave, 22050, components=3, generator=generator, stop=Stop(0, 20))
+
+
 OPS = {
     "fingerprint": (hashes, (1, 1, 44100)),
     "nmf": (templates, (1, 64, 100)),
+    "separate_nmf": (percussive, (1, 1, 11025)),
     "patches": (filled, (1, 3, 32, 32)),
     "evolve": (evolved, (1, 1, 32, 32)),
     "shrink": (lambda image: tavtorch.image.splitting.shrink(image, threshold=0.1), (1, 1, 32, 32)),
+    "median": (lambda image: tavtorch.enhance(image, split=lambda u: Split(0 * u, u)), (1, 1, 32, 32)),
     "split_hilbert": (lambda image: tavtorch.split_hilbert(image, 0.1).structure, (1, 1, 32, 32)),
     "noise_level": (tavtorch.image.restoration.noise_level, (1, 1, 32, 32)),
     "ridge": (lambda image: tavtorch.ridge(image, 0.1).value, (1, 1, 32, 32)),

@@ -13,6 +13,7 @@ from tavtorch.audio.separation.nmf import Factors, distinct_frames, nmf
 from tavtorch.audio.separation.nmf_split import nmf_split
 from tavtorch.audio.sonogram import spectrum as transform
 from tavtorch.audio.sonogram import waveform
+from tavtorch.precision import exact
 from tavtorch.solve import Stop
 
 
@@ -100,6 +101,7 @@ def assign(fit: Float[Tensor, "b n r"]) -> Int[Tensor, "b n"]:
     return assigned
 
 
+@exact()
 def separate_nmf(
     wave: Float[Tensor, "b c t"],
     sample_rate: int,

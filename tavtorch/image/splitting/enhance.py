@@ -42,6 +42,7 @@ def enhance(
     return parts.structure + gain * (texture_filter or median)(parts.texture)
 
 
+@exact()  # kornia's windows are a convolution
 def median(image: Float[Tensor, "b c h w"], *, size: int = 3) -> Float[Tensor, "b c h w"]:
     """Median of `size × size` pixels, channel by channel; outside of the image the nearest border pixel goes on."""
     from kornia.filters import median_blur
