@@ -1,8 +1,8 @@
 """How well and how fast holes are filled: `uv run --group bench python benchmarks/patches.py [PICTURES]`.
 
-`--fresh SEED ...` after it prints two rows of the first table alone, of holes that nothing was chosen on.
+`--fresh SEED ...` after it measures two methods alone, on holes that nothing was chosen on.
 
-Prints one table for each kind of hole. PSNR alone rewards blur, hence two further measures of what is in the hole: the
+One table for each kind of hole. PSNR alone rewards blur, hence two further measures of what is in the hole: the
 energy of its gradient over that of the truth, which should be 1, and the distance of its patches from the true ones,
 which should be small. With a folder, the pictures of the first table are written there, one column a method.
 """
@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 import cv2
@@ -21,7 +22,7 @@ import numpy as np
 import patchmatch
 import skimage.data
 import torch
-from measure import front
+from measure import front, tabled
 from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import binary_dilation, binary_erosion, gaussian_filter
 from skimage.metrics import structural_similarity
@@ -75,7 +76,7 @@ def patch_distance(value, truth, hole, size=7, directions=128):
     return np.abs(projected(value) - projected(truth)).mean()
 
 
-MEASURES = {"PSNR": psnr, "SSIM": ssim, "gradient": gradient_ratio, "patches": patch_distance}
+MEASURES = {"PSNR (dB)": psnr, "SSIM": ssim, "gradient": gradient_ratio, "patches": patch_distance}
 
 
 # methods
@@ -222,92 +223,91 @@ def pasted(name):
 
 
 def textures(out=None, seeds=(0, 1), names=tuple(METHODS)):
-    """Seeds 0 and 1 are those that settings were chosen on; 2 and 3, and any others, are untouched."""
-    print(f"holes of 10 % in 256 x 256, seeds {seeds}; CPU seconds\n")
+    """Means over the pictures. Settings were chosen on seeds 0 and 1, and compared on 2 and 3."""
     rows = {name: [] for name in names}
-    for source in SOURCES:
-        for seed in seeds:
-            truth, hole = picture(source), blobs(seed)
-            # One picture and hole: every method, measured.
-            shown = [truth, np.where(hole[..., None], 0.5, truth)]
-            for name in names:
-                value, spent = timed(METHODS[name], truth, hole)
-                value = truth * np.nan if value is None else value
-                rows[name].append([measure(value, truth, hole) for measure in MEASURES.values()] + [spent])
-                shown.append(np.nan_to_num(value))
+    for source, seed in product(SOURCES, seeds):
+        truth, hole = picture(source), blobs(seed)
+        shown = [truth, np.where(hole[..., None], 0.5, truth)]
+        for name in names:
+            value, spent = timed(METHODS[name], truth, hole)
+            value = truth * np.nan if value is None else value
+            rows[name].append([measure(value, truth, hole) for measure in MEASURES.values()] + [spent])
+            shown.append(np.nan_to_num(value))
+        if out:
+            together = bytes_of(np.concatenate(shown, 1).clip(0, 1))
+            cv2.imwrite(str(Path(out) / f"{source}_{seed}.png"), together[..., ::-1])
 
-            if out:
-                cv2.imwrite(
-                    str(Path(out) / f"{source}_{seed}.png"), bytes_of(np.concatenate(shown, 1).clip(0, 1))[..., ::-1]
-                )
-
-    # Means over the pictures; a crash counts in none of them.
-    print("| | " + " | ".join(MEASURES) + " | CPU s |\n|---|---|---|---|---|---|")
-    means = {name: np.nanmean(values, 0) for name, values in rows.items()}
-    for name, values in rows.items():
-        a, b, c, d, t = means[name]
-        failed = int(np.isnan(values).any(1).sum())
-        print(f"| {name}{f' ({failed} crashed)' if failed else ''} | {a:.2f} | {b:.3f} | {c:.2f} | {d:.4f} | {t:.2f} |")
+    means = {}
+    with tabled("patches: holes of 10 % in six pictures of 256²") as row:
+        for name, values in rows.items():  # a crash counts in none of them
+            means[name] = dict(zip((*MEASURES, "processor time (s)"), np.nanmean(values, 0).tolist(), strict=True))
+            crashed = {"crashed": int(np.isnan(values).any(1).sum())}
+            row(f"seeds {' '.join(map(str, seeds))}, {name}", means[name] | crashed)
     return means
 
 
 def fresh(seeds):
     """The figures of the project's README."""
     means = textures(seeds=seeds, names=(OURS, PEER))
-    ours, theirs = (dict(zip(MEASURES, means[name], strict=False)) for name in (OURS, PEER))
+    ours, theirs = means[OURS], means[PEER]
     holes = f"256², 10 % missing, seeds {', '.join(map(str, seeds))}"
     front(
         "inpaint_patches",
         {
-            (f"{holes}, PSNR: tavtorch", "dB"): round(float(ours["PSNR"]), 3),
-            (f"{holes}, PSNR: PyPatchMatch", "dB"): round(float(theirs["PSNR"]), 3),
+            (f"{holes}, PSNR: tavtorch", "dB"): round(ours["PSNR (dB)"], 3),
+            (f"{holes}, PSNR: PyPatchMatch", "dB"): round(theirs["PSNR (dB)"], 3),
             (f"{holes}, patches nearer to the truth than PyPatchMatch's", "%"): round(
-                float(100 - 100 * ours["patches"] / theirs["patches"]), 2
+                100 - 100 * ours["patches"] / theirs["patches"], 2
             ),
         },
     )
 
 
 def duplicates():
-    print("\ncopy-move, 384 x 512, hole of 80 x 80: PSNR by margin 8, 16, 24 (120 is exact)\n")
-    for name, fill in (("tavtorch multiscale", ours), ("PyPatchMatch", py_patch_match)):
-        for source in ("astronaut", "coffee", "brick"):
-            cases = [copied_block(source, margin) for margin in (8, 16, 24)]
-            print(f"{name:22} {source:12}", *(f"{psnr(fill(*case), *case):6.1f}" for case in cases))
+    with tabled("patches: copy-move at 384 x 512, a hole of 80 x 80, PSNR in dB by the margin (120 is exact)") as row:
+        for name, fill in (("tavtorch multiscale", ours), ("PyPatchMatch", py_patch_match)):
+            for source in ("astronaut", "coffee", "brick"):
+                cases = {margin: copied_block(source, margin) for margin in (8, 16, 24)}
+                row(f"{source}, {name}", {f"{margin} px": psnr(fill(*case), *case) for margin, case in cases.items()})
 
 
 def text():
     image, hole = written()
-    print(f"\ntext over a photograph, {100 * hole.mean():.1f} % of the pixels: PSNR, SSIM, CPU s\n")
     fills = {"tavtorch auto": partial(ours, method="auto"), **METHODS}
-    for name in ("tavtorch auto", "scikit-image biharmonic", "xphoto FSR_FAST", "OpenCV NS", "PyPatchMatch, radius 3"):
-        value, spent = timed(fills[name], image, hole)
-        if value is None:
-            print(f"{name:26} crashed")
-            continue
-        print(f"{name:26} {psnr(value, image, hole):6.2f} {ssim(value, image, hole):6.3f} {spent:6.2f}")
+    with tabled("patches: small text over a photograph") as row:
+        for name in (
+            "tavtorch auto",
+            "scikit-image biharmonic",
+            "xphoto FSR_FAST",
+            "OpenCV NS",
+            "PyPatchMatch, radius 3",
+        ):
+            value, spent = timed(fills[name], image, hole)
+            value = image * np.nan if value is None else value
+            scores = {"PSNR (dB)": psnr(value, image, hole), "SSIM": ssim(value, image, hole)}
+            row(name, scores | {"processor time (s)": spent})
 
 
 def removals():
     """Where ours has `dilate`, the hole of PyPatchMatch is grown first, since it has no such option."""
-    print("\npaste, then remove: a horse of fur on the six pictures; PSNR, SSIM, gradient, patches where it was\n")
     square = np.ones((3, 3), bool)
     rims = {"exact": (0, 0), "3 px larger": (3, 0), "1 px too small": (-1, 0), "2 px too small": (-2, 0)}
     rims |= {"1 px too small, dilate=2": (-1, 2), "2 px too small, dilate=3": (-2, 3)}
-    for kind, (rim, grow) in rims.items():
-        rows = {"tavtorch multiscale": [], "PyPatchMatch, radius 5": []}
-        for truth, image, where in map(pasted, SOURCES):
-            reshape = binary_dilation if rim > 0 else binary_erosion
-            hole = reshape(where, square, abs(rim)) if rim else where
-            larger = binary_dilation(hole, square, grow) if grow else hole
-            for name, value in zip(rows, (ours(image, hole, dilate=grow), py_patch_match(image, larger)), strict=True):
-                rows[name].append([measure(value, truth, where) for measure in MEASURES.values()])
-        for name, values in rows.items():
-            print(f"{kind:26} {name:26}", "{:6.2f} {:6.3f} {:5.2f} {:7.4f}".format(*np.mean(values, 0)))
+    with tabled("patches: a horse of fur pasted on six pictures and removed, where it was") as row:
+        for kind, (rim, grow) in rims.items():
+            rows = {OURS: [], PEER: []}
+            for truth, image, where in map(pasted, SOURCES):
+                reshape = binary_dilation if rim > 0 else binary_erosion
+                hole = reshape(where, square, abs(rim)) if rim else where
+                larger = binary_dilation(hole, square, grow) if grow else hole
+                values = ours(image, hole, dilate=grow), py_patch_match(image, larger)
+                for name, value in zip(rows, values, strict=True):
+                    rows[name].append([measure(value, truth, where) for measure in MEASURES.values()])
+            for name, values in rows.items():
+                row(f"hole {kind}, {name}", dict(zip(MEASURES, np.mean(values, 0).tolist(), strict=True)))
 
 
 def boundaries():
-    print("\nposition error of an edge that crosses the hole: area on the wrong side over length, in pixels\n")
     kinds = {
         "straight, 5 angles, hole of 32": [boundary(a) for a in (0.1, 0.3, 0.785, 1.1, 1.5)],
         "T-junctions, 5 angles, hole of 32": [junction(a) for a in (0.1, 0.3, 0.785, 1.1, 1.5)],
@@ -316,36 +316,39 @@ def boundaries():
     }
 
     # Pixels of the hole on the wrong side, over the length of the edge in it.
-    names = "tavtorch multiscale", "tavtorch priority", "PyPatchMatch, radius 5", "scikit-image biharmonic"
-    for kind, cases in kinds.items():
-        for name in names:
-            errors = []
-            for image, hole, edges, levels in cases:
-                wrong = np.digitize(METHODS[name](image, hole)[..., 0], levels) != np.digitize(image[..., 0], levels)
-                errors.append((wrong & hole).sum() / (hole & edges).sum())
-            print(f"{kind:40} {name:26} {np.mean(errors):5.2f} (worst {np.max(errors):.2f})")
+    names = OURS, "tavtorch priority", PEER, "scikit-image biharmonic"
+    with tabled("patches: position error in pixels of an edge that crosses the hole") as row:
+        for kind, cases in kinds.items():
+            for name in names:
+                errors = []
+                for image, hole, edges, levels in cases:
+                    found, true = (np.digitize(u[..., 0], levels) for u in (METHODS[name](image, hole), image))
+                    errors.append(((found != true) & hole).sum() / (hole & edges).sum())
+                row(f"{kind}, {name}", {"mean": np.mean(errors), "worst": np.max(errors)})
 
 
 def speed(repeats=8):
-    print(f"\n256 x 256, 10 %, least of {repeats} in turn: wall and CPU seconds, {torch.get_num_threads()} threads\n")
     image, hole = picture("coffee"), blobs(0)
-    times = {"tavtorch multiscale": [], "PyPatchMatch, radius 5": []}
-    for _ in range(repeats):
+    times = {OURS: [], PEER: []}
+    for _ in range(repeats):  # in turn
         for name, spent in times.items():
             start = time.perf_counter(), time.process_time()
             METHODS[name](image, hole)
             spent.append((time.perf_counter() - start[0], time.process_time() - start[1]))
-    for name, spent in times.items():
-        wall, cpu = np.min(spent, 0)
-        print(f"{name:26} {wall:6.3f} {cpu:6.3f}")
+    with tabled("patches: a hole of 10 % in coffee at 256², least of eight") as row:
+        for name, spent in times.items():
+            wall, cpu = np.min(spent, 0).tolist()
+            row(f"{torch.get_num_threads()} threads, {name}", {"by the clock (s)": wall, "processor time (s)": cpu})
 
 
 def large():
     """Photographs of the usual size, each in a process of its own, so that its peak of memory is its own."""
-    print("\nlarge photographs: CPU seconds of the call, one thread if OMP_NUM_THREADS=1, and peak of memory\n")
-    for megapixels, share, n in ((12, 0.01, 1), (4, 0.1, 1), (12, 0.003, 40)):
-        command = [sys.executable, __file__, "--large", str(megapixels), str(share), str(n)]
-        print(subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip())
+    with tabled("patches: large photographs, one thread if OMP_NUM_THREADS=1") as row:
+        for megapixels, share, n in ((12, 0.01, 1), (4, 0.1, 1), (12, 0.003, 40)):
+            command = [sys.executable, __file__, "--large", str(megapixels), str(share), str(n)]
+            said = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+            columns = "missing (%)", "processor time (s)", "peak of memory (GB)", "before the call (GB)"
+            row(f"{megapixels} megapixels, {n} holes", dict(zip(columns, map(float, said), strict=True)))
 
 
 def one_large(megapixels, share, n):
@@ -364,8 +367,7 @@ def one_large(megapixels, share, n):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     _, spent = timed(ours, photo, hole > 0)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    shown = f"{megapixels} megapixels, {100 * hole.mean():.1f} % in {n} hole{'s' * (n > 1)}"
-    print(f"{shown:40} {spent:6.1f} s {peak:6.2f} GB ({before:.2f} before the call)")
+    print(100 * hole.mean(), spent, peak, before)
 
 
 if __name__ == "__main__":
@@ -377,7 +379,6 @@ if __name__ == "__main__":
         sys.exit()
     textures(*sys.argv[1:2])
     textures(seeds=(2, 3))
-    textures(seeds=[int(seed) for seed in np.random.SeedSequence().generate_state(2)])
     duplicates()
     text()
     removals()
