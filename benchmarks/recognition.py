@@ -1,11 +1,12 @@
 """How well and how fast songs are recognised: `uv run benchmarks/recognition.py DATA`, DATA holding music/ and speech/.
 
 Thirty songs, drawn by a fixed seed, are left out of the library. For each row 200 clips (`--clips`) are cut from the
-other songs and as many from those thirty, at random places. The columns:
+other songs and as many from those thirty, at random places. The rows:
 
-- recall@1: the best match is the right song;
-- at 2 %: and its score is above that of all but 2 % of the clips of unknown songs under the same noise;
-- accepted: and it is accepted by default; beside it the share of unknown clips that are.
+- right: recall@1, the best match is the right song;
+- right at 2 %: and its score is above that of all but 2 % of the clips of unknown songs under the same noise;
+- right and accepted: and it is accepted by default;
+- unknown and accepted: the share of clips of unknown songs that are.
 
 `--tables` picks tables: ours, course, peer, changes, random, tracks, radio, speed; and day, which takes hours.
 `--big` times a library of 1e8 landmarks.
@@ -17,18 +18,18 @@ import subprocess
 import tempfile
 import time
 from fractions import Fraction
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import torch
-from measure import record, timed
+from measure import tabled, timed
 from torchaudio.functional import add_noise, phase_vocoder, resample
 
 from tavtorch import Library, fingerprint, recognise
 from tavtorch.audio.recognition import COURSE, Listener, Match, Peaks, Recipe, setlist
 from tavtorch.audio.recognition.calibration import false_scores
 from tavtorch.audio.recognition.index import Index
-from tavtorch.audio.recognition.tracks import RARER
 from tavtorch.lab.data.files import read_audio
 
 RATE = 8000
@@ -102,8 +103,8 @@ def ask(library, waves, recipe=None, **options):
     return tuple(np.array([getattr(match, field) for match in best]) for field in ("name", "score", "accepted"))
 
 
-def row(library, names, songs, known, unknown, recipe=None, **options):
-    """Recall@1, recall at 2 %, recall accepted, unknown accepted: in percent."""
+def shares(library, names, songs, known, unknown, recipe=None, **options):
+    """Right, right at 2 %, right and accepted, unknown and accepted: in percent."""
     found, score, sure = ask(library, known, recipe, **options)
     _, other, false = ask(library, unknown, recipe, **options)
     right = found == np.array([names[i] for i in songs])
@@ -111,20 +112,21 @@ def row(library, names, songs, known, unknown, recipe=None, **options):
     return [100 * x.mean() for x in (right, right & (score > limit), right & sure, false)]
 
 
-def table(title, cells):
-    print(f"\n{title}\n{'':26}" + "".join(f"{noise:>19}" for noise in NOISES))
-    for name, values in cells.items():
-        print(f"{name:26}" + "".join(f"{value:>19}" for value in values), flush=True)
+def under_noise(table, name, found):
+    """A row for each kind of share, of those found under each noise."""
+    kinds = "right", "right at 2 %", "right and accepted", "unknown and accepted"
+    for kind, values in zip(kinds, zip(*found, strict=True), strict=False):
+        table(f"{name}, {kind}", dict(zip(NOISES, values, strict=True)))
 
 
 def recall(data, recipe, seconds, seed, count, **options):
-    """One row: for each noise recall@1 (at 2 %), and what the default threshold does."""
+    """`shares` for each noise."""
     library, names, inside, outside, speech = data[recipe]
     generator = torch.Generator().manual_seed(seed)
     clips, songs, _ = cut(inside, seconds, count, generator)
     strangers, _, _ = cut(outside, seconds, count, generator)
     known, unknown = noisy(clips, speech, generator), noisy(strangers, speech, generator)
-    return [row(library, names, songs, known[x], unknown[x], recipe, **options) for x in NOISES]
+    return [shares(library, names, songs, known[x], unknown[x], recipe, **options) for x in NOISES]
 
 
 def index(songs, recipe):
@@ -161,14 +163,14 @@ def changes(data, count):
     library, names, inside, _, _ = data[None]
     clips, songs, _ = cut(inside, 10, count, torch.Generator().manual_seed(5))
     truth = np.array([names[i] for i in songs])
-    print(f"\n10 s, clean, {count} clips: recall@1 / accepted")
-    kinds = [(kind, factor) for kind in ("tempo", "pitch", "speed") for factor in (0.98, 1.02)]
-    for change in [None, "MP3, 64 kbit/s", *kinds]:
-        pieces = [changed(clip, change) if change else clip for clip in clips]
-        answers = [ask(library, piece[None]) for piece in pieces]
-        right = np.array([name[0] for name, _, _ in answers]) == truth
-        sure = right & np.array([accepted[0] for *_, accepted in answers])
-        print(f"{change or 'as it is'!s:26}{100 * right.mean():6.1f} / {100 * sure.mean():.1f}", flush=True)
+    kinds = {f"{kind} {factor:g}": (kind, factor) for kind in ("tempo", "pitch", "speed") for factor in (0.98, 1.02)}
+    with tabled("recognition: clean clips of 10 s, played or coded otherwise") as row:
+        for name, change in ({"as it is": None, "MP3, 64 kbit/s": "MP3, 64 kbit/s"} | kinds).items():
+            pieces = [changed(clip, change) if change else clip for clip in clips]
+            answers = [ask(library, piece[None]) for piece in pieces]
+            right = np.array([name[0] for name, _, _ in answers]) == truth
+            sure = right & np.array([accepted[0] for *_, accepted in answers])
+            row(name, {"clips": count, "right (%)": 100 * right.mean(), "and accepted (%)": 100 * sure.mean()})
 
 
 def stretched(wave, factor):
@@ -198,40 +200,48 @@ def at_random(waves, kind, seconds, count, generator):
     return torch.stack(clips), songs, np.array(factors), np.array(starts)
 
 
-def random_changes(data, seed, count, seconds=10, kinds=("speed", "tempo", "pitch", None)):
-    """Clips at random speed, tempo or pitch: what is accepted, what of unknown songs, how near the change is, cost."""
+def random_changes(data, seed, count, seconds=10):
+    """Clips at random speed, tempo or pitch from -20 to +25 %, and as many of unknown songs."""
     library, names, inside, outside, speech = data[None]
-    print(f"\n{seconds} s, {count} clips at random changes from -20 to +25 %, as many of unknown songs")
-    print("kind, noise: recall@1, right and accepted, unknown accepted in %; change within 0.5 % of those accepted,")
-    print("place within 0.5 s, median error of the change in %; CPU s a clip, known and unknown")
-    for kind in kinds:
-        generator = torch.Generator().manual_seed(seed)
-        if kind:
-            clips, songs, factors, starts = at_random(inside, kind, seconds, count, generator)
-            strangers = at_random(outside, kind, seconds, count, generator)[0]
-        else:
-            clips, songs, starts = cut(inside, seconds, count, generator)
-            strangers, factors = cut(outside, seconds, count, generator)[0], np.ones(count)
-        known, unknown = noisy(clips, speech, generator), noisy(strangers, speech, generator)
-        for noise in ("clean", "white", "speech"):
-            begin = time.process_time()
-            answers = recognise(known[noise][:, None], RATE, library=library)
-            found = [matches[0] if matches else None for matches in answers]
-            middle = time.process_time()
-            other = recognise(unknown[noise][:, None], RATE, library=library)
-            end = time.process_time()
-            right = np.array([m is not None and m.name == names[i] for m, i in zip(found, songs, strict=True)])
-            sure = right & np.array([m is not None and m.accepted for m in found])
-            false = np.mean([bool(m) and m[0].accepted for m in other])
-            told = np.array([getattr(found[i], kind or "speed") for i in np.flatnonzero(sure)])
-            error = np.abs(told / factors[sure] - 1)
-            place = np.abs(np.array([found[i].offset for i in np.flatnonzero(sure)]) - np.array(starts)[sure])
-            print(
-                f"{kind or 'unchanged':10}{noise:7}{100 * right.mean():6.1f}{100 * sure.mean():6.1f}{100 * false:6.1f};"
-                f"{100 * np.mean(error < 0.005):6.1f}{100 * np.mean(place < 0.5):6.1f}{100 * np.median(error):6.2f};"
-                f"{(middle - begin) / count:6.2f}{(end - middle) / count:6.2f}",
-                flush=True,
-            )
+    with tabled("recognition: clips of 10 s at random changes from -20 to +25 %") as row:
+        for kind in ("speed", "tempo", "pitch", None):
+            generator = torch.Generator().manual_seed(seed)
+            if kind:
+                clips, songs, factors, starts = at_random(inside, kind, seconds, count, generator)
+                strangers = at_random(outside, kind, seconds, count, generator)[0]
+            else:
+                clips, songs, starts = cut(inside, seconds, count, generator)
+                strangers, factors = cut(outside, seconds, count, generator)[0], np.ones(count)
+            known, unknown = noisy(clips, speech, generator), noisy(strangers, speech, generator)
+            truth = [names[i] for i in songs], factors, np.array(starts)
+            for noise in ("clean", "white", "speech"):
+                values = answered(library, known[noise], unknown[noise], truth, kind or "speed")
+                row(f"{kind or 'unchanged'}, {noise}", {"clips": count, **values})
+
+
+def answered(library, known, unknown, truth, kind):
+    """How right the answers are, how near the changes and places of the accepted ones, and what a clip costs."""
+    (names, factors, starts), count = truth, len(known)
+    begin = time.process_time()
+    found = [matches[0] if matches else None for matches in recognise(known[:, None], RATE, library=library)]
+    middle = time.process_time()
+    other = recognise(unknown[:, None], RATE, library=library)
+    end = time.process_time()
+    right = np.array([m is not None and m.name == name for m, name in zip(found, names, strict=True)])
+    sure = right & np.array([m is not None and m.accepted for m in found])
+    told = [found[i] for i in np.flatnonzero(sure)]
+    error = np.abs(np.array([getattr(match, kind) for match in told]) / factors[sure] - 1)
+    place = np.abs(np.array([match.offset for match in told]) - starts[sure])
+    return {
+        "right (%)": 100 * right.mean(),
+        "and accepted (%)": 100 * sure.mean(),
+        "unknown and accepted (%)": 100 * np.mean([bool(m) and m[0].accepted for m in other]),
+        "change within half a percent (%)": 100 * np.mean(error < 0.005),
+        "place within half a second (%)": 100 * np.mean(place < 0.5),
+        "median error of the change (%)": 100 * np.median(error),
+        "a known clip (CPU s)": (middle - begin) / count,
+        "an unknown clip (CPU s)": (end - middle) / count,
+    }
 
 
 def a_set(songs, strangers, generator, count):
@@ -270,19 +280,16 @@ def tracks(data, seed, count):
         "speech 0 dB": 0.1 * speech.repeat(1 + len(wave) // len(speech))[: len(wave)],
         "white -3 dB": 0.14 * torch.randn(len(wave), generator=generator),
     }
-    known = [one for one in truth if one[0]]
-    print(f"\na set of {len(wave) / RATE / 60:.0f} minutes, {len(known)} tracks of the library")
-    for noise, added in noises.items():
-        found = tracks_of(wave + added)
-        pairs = [(t, of) for of in known for t in found if t.name == of[0] and t.start < of[2] and t.stop > of[1]]
-        kept = {of for _, of in pairs}
-        errors = [abs(x) for t, (_, start, stop) in pairs for x in (t.start - start, t.stop - stop)]
-        false = len(found) - len({t for t, _ in pairs})
-        print(
-            f"{noise:20} found {len(kept)}, false {false}, times off by {np.median(errors):.1f} s (median)", flush=True
-        )
-    unknown = torch.cat(outside)
-    print(f"songs left out, {len(unknown) / RATE / 60:.0f} minutes: {len(tracks_of(unknown))} tracks")
+    known, unknown = [one for one in truth if one[0]], torch.cat(outside)
+    with tabled("recognition: tracks of a set of excerpts of 10 to 45 s, and of songs left out") as row:
+        for noise, added in noises.items():
+            found = tracks_of(wave + added)
+            pairs = [(t, of) for of in known for t in found if t.name == of[0] and t.start < of[2] and t.stop > of[1]]
+            errors = [abs(x) for t, (_, start, stop) in pairs for x in (t.start - start, t.stop - stop)]
+            values = {"minutes": len(wave) / RATE / 60, "tracks": len(known), "found": len({of for _, of in pairs})}
+            values |= {"false": len(found) - len({t for t, _ in pairs}), "times off by (s)": np.median(errors)}
+            row(noise, values)
+        row("songs left out", {"minutes": len(unknown) / RATE / 60, "tracks": 0, "false": len(tracks_of(unknown))})
 
 
 def a_radio_hour(songs, strangers, speech, generator, count):
@@ -347,18 +354,18 @@ def radio(data, seed, count, minutes=40):
     ]
     found = {of for _, _, of in pairs}
     near, late = sum(abs(off) < 3 for off, _, _ in pairs), [now for _, now, _ in pairs]
-    print(f"\na radio hour of {len(wave) / RATE / 60:.0f} minutes, {len(known)} tracks; ", end="")
-    print(f"threshold {listener.threshold:.1f}")
-    print(f"found {len(found)}, start within 3 s {near}, told twice {len(pairs) - len(found)}, ", end="")
-    print(f"false {len(starts) - len(pairs)}, told after {np.median(late):.0f} s (median), {max(late):.0f} s (most)")
-    print(f"{cpu:.3f} CPU s a second")
     unknown = torch.cat(outside)[: minutes * 60 * RATE]
     false = [heard.track for heard, _ in listened(library, unknown)[1] if heard.kind == "start"]
-    print(f"songs left out, {len(unknown) / RATE / 60:.0f} minutes: {len(false)} tracks", flush=True)
+    with tabled("recognition: tracks that a Listener tells") as row:
+        values = {"minutes": len(wave) / RATE / 60, "tracks": len(known), "found": len(found)}
+        values |= {"start within 3 s": near, "told twice": len(pairs) - len(found), "false": len(starts) - len(pairs)}
+        values |= {"told after (s)": np.median(late), "at most (s)": max(late), "a second (CPU s)": cpu}
+        row("a radio hour", values | {"threshold": listener.threshold})
+        row("songs left out", {"minutes": len(unknown) / RATE / 60, "tracks": 0, "false": len(false)})
 
 
 def day(data, seed, hours):
-    """False tracks in so many hours of unknown music and speech, at the calibrated threshold and at the other.
+    """False tracks in so many hours of unknown music and speech, at the calibrated threshold.
 
     The songs left out are played at ever other speeds, from 0.8 to 1.25, and after each round speech for as long as a
     fifth of them, half of it over music; blocks of ten minutes are a stream of their own. Another seed leaves out
@@ -367,7 +374,6 @@ def day(data, seed, hours):
     library, _, _, outside, speech = data[None]
     generator = torch.Generator().manual_seed(seed)
     calibration = library.calibrate(seconds=1800, generator=generator)
-    print(f"\ncalibrated: a false track a day from {calibration.threshold(1.0):.1f} on")
     music, scores, heard, round_ = torch.cat(outside), [], 0.0, 0
     while heard < 3600 * hours:
         ratio = Fraction(1 / (0.8 + 0.45 * ((0.45 + 0.618 * (round_ + 40 * (seed - 1))) % 1.0))).limit_denominator(60)
@@ -379,42 +385,36 @@ def day(data, seed, hours):
                 scores += false_scores(library, block, window=6.0, hop=2.0)
                 heard += len(block) / RATE
         round_ += 1
-        found = np.array(scores)
-        limits = {"calibrated": calibration.threshold(1.0), "as it comes": 5 + np.log(43200) / RARER}
-        counts = ", ".join(f"{name} ({limit:.1f}): {np.sum(found >= limit)}" for name, limit in limits.items())
-        top = " ".join(f"{x:.1f}" for x in np.sort(found)[::-1][:10])
-        print(f"{heard / 3600:.1f} hours of unknown sound, false tracks {counts}; highest {top}", flush=True)
-    hours, false = round(heard / 3600, 1), int(np.sum(found >= limits["calibrated"]))
-    record("day", {(f"unknown sound, seed {seed}", "hours"): hours, (f"false tracks in it, seed {seed}", ""): false})
+        print(f"{heard / 3600:.1f} hours, highest {' '.join(f'{x:.1f}' for x in sorted(scores)[:-11:-1])}", flush=True)
+    limit, found = calibration.threshold(1.0), np.array(scores)
+    with tabled("recognition: unknown sound, a day in parts") as row:
+        values = {"hours": heard / 3600, "false tracks": np.sum(found >= limit), "highest score": found.max()}
+        row(f"seed {seed}", values | {"a track a day is told from": limit})
 
 
 def speed(data, songs):
     library, _, inside, _, speech = data[None]
     wave = torch.cat(list(songs.values()))[: 600 * RATE]
-    print(f"\n{torch.get_num_threads()} threads, {DEVICE}; wall clock (and CPU seconds)")
-    for rate in (8000, 44100):
-        song = wave if rate == RATE else torch.randn(600 * rate)
-        song = song[None, None].to(DEVICE)
-        wall, cpu = timed(lambda song=song, rate=rate: fingerprint(song, rate, verify=False), 3)
-        print(f"fingerprint 10 minutes at {rate} Hz    {600 / wall:8.0f} x real time ({600 / cpu:.0f})")
-    clips, _, _ = cut(inside, 5, 50, torch.Generator().manual_seed(0))
-    clips = noisy(clips, speech, torch.Generator().manual_seed(0))["speech + white"][:, None].to(DEVICE)
-    wall, cpu = timed(lambda: library.recognise(fingerprint(clips[:1], RATE)))
-    print(f"one clip of 5 s, both noises       {1000 * wall:8.1f} ms ({1000 * cpu:.1f})")
-    wall, cpu = timed(lambda: library.recognise(fingerprint(clips, RATE)))
-    print(f"the same in a batch of 50          {1000 * wall / 50:8.1f} ms a clip ({1000 * cpu / 50:.1f})")
-    if DEVICE == "cuda":
-        many = clips.repeat(20, 1, 1)
-        print(
-            f"a batch of 1,000 clips             {timed(lambda: library.recognise(fingerprint(many, RATE)))[0]:8.2f} s"
-        )
-    with tempfile.TemporaryDirectory() as folder:
-        stored = Library(Path(folder) / "songs.db")
-        for name, song in songs.items():
-            stored.add(name, fingerprint(song[None, None].to(DEVICE), RATE, verify=False))
-        hours = sum(len(song) for song in songs.values()) / RATE / 3600
-        megabytes = (Path(folder) / "songs.db").stat().st_size / 1e6
-        print(f"database                           {megabytes / hours:8.2f} MB an hour")
+    with tabled("recognition: speed") as row:
+        for rate in (8000, 44100):
+            song = wave if rate == RATE else torch.randn(600 * rate)
+            song = song[None, None].to(DEVICE)
+            wall, cpu = timed(lambda song=song, rate=rate: fingerprint(song, rate, verify=False), 3)
+            values = {"times real time": 600 / wall, "by processor time": 600 / cpu}
+            row(f"fingerprint of 10 minutes at {rate} Hz", values)
+        clips, _, _ = cut(inside, 5, 50, torch.Generator().manual_seed(0))
+        clips = noisy(clips, speech, torch.Generator().manual_seed(0))["speech + white"][:, None].to(DEVICE)
+        for count in (1, 50) if DEVICE == "cpu" else (1, 50, 1000):
+            some = clips.repeat(20, 1, 1)[:count]
+            wall, cpu = timed(lambda some=some: library.recognise(fingerprint(some, RATE)))
+            values = {"a clip (ms)": 1000 * wall / count, "a clip (CPU ms)": 1000 * cpu / count}
+            row(f"{count} clips of 5 s at once, both noises", values)
+        with tempfile.TemporaryDirectory() as folder:
+            stored = Library(Path(folder) / "songs.db")
+            for name, song in songs.items():
+                stored.add(name, fingerprint(song[None, None].to(DEVICE), RATE, verify=False))
+            hours = sum(len(song) for song in songs.values()) / RATE / 3600
+            row("database", {"an hour (MB)": (Path(folder) / "songs.db").stat().st_size / 1e6 / hours})
 
 
 def big(songs, strangers, sizes=(10**7, 3 * 10**7, 10**8)):
@@ -442,36 +442,34 @@ def big(songs, strangers, sizes=(10**7, 3 * 10**7, 10**8)):
         moved = (peaks.frequency * frequency).round().long().clamp(8, 1024), (peaks.time * time).round().long()
         return Peaks(*(torch.where(peaks.rank < 0, -1, x) for x in (moved[1], moved[0])), peaks.rank)
 
-    print("\nlandmarks, songs, hours with gaps; build; memory; 5 s clips: recall@1, CPU ms a query (median, least)")
-    for rows in sizes:
-        while len(index) < rows:
-            some, wanted = [], min(10**7, rows - len(index))
-            while sum(int((p.rank < recipe.paired).sum()) for _, p, _ in some) * 5 < wanted + 1:
-                for one in tables:
-                    some.append((copies, copy(one, copies < len(tables)), 1 + round(1.3 * one.frames)))
-                    copies += 1
-            begin = time.process_time()
-            index.extend(some)
-            seconds += time.process_time() - begin
-        library = Library("sqlite://", device=DEVICE)
-        library._index, library._names = index, {i: str(i % len(tables)) for i in range(copies)}
-        library._version = library._store.version()
-        library.recognise(marks["clean"][0])  # joins the peaks, once
-        held = sum(x.numel() * x.element_size() for x in index.tensors().values()) / 1e9
-        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-        print(
-            f"{len(index):.2e} landmarks, {copies} songs, {index.end * recipe.seconds / 3600:.0f} hours; "
-            f"{seconds:.0f} s; {held:.2f} GB held, {most:.1f} at most"
-        )
-        for name, some in marks.items():
-            answers, times = [], []
-            for mark in some:
+    with tabled("recognition: libraries by the number of their landmarks, clips of 5 s, one thread") as row:
+        for rows in sizes:
+            while len(index) < rows:
+                some, wanted = [], min(10**7, rows - len(index))
+                while sum(int((p.rank < recipe.paired).sum()) for _, p, _ in some) * 5 < wanted + 1:
+                    for one in tables:
+                        some.append((copies, copy(one, copies < len(tables)), 1 + round(1.3 * one.frames)))
+                        copies += 1
                 begin = time.process_time()
-                answers.append(library.recognise(mark)[0])
-                times.append(1000 * (time.process_time() - begin))
-            right = 100 * np.mean([bool(a) and a[0].name == str(i) for a, i in zip(answers, which, strict=True)])
-            said = f"{np.sum([bool(a) and a[0].accepted for a in answers])} accepted" if name == "unknown" else right
-            print(f"    {name:8} {said}  {np.median(times):.0f}  {min(times):.0f}", flush=True)
+                index.extend(some)
+                seconds += time.process_time() - begin
+            library = Library("sqlite://", device=DEVICE)
+            library._index, library._names = index, {i: str(i % len(tables)) for i in range(copies)}
+            library._version = library._store.version()
+            library.recognise(marks["clean"][0])  # joins the peaks, once
+            values = {"songs": copies, "hours with gaps": index.end * recipe.seconds / 3600, "build (CPU s)": seconds}
+            values["held (GB)"] = sum(x.numel() * x.element_size() for x in index.tensors().values()) / 1e9
+            values["at most (GB)"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+            for name, some in marks.items():
+                answers, times = [], []
+                for mark in some:
+                    begin = time.process_time()
+                    answers.append(library.recognise(mark)[0])
+                    times.append(1000 * (time.process_time() - begin))
+                right = [bool(a) and a[0].name == str(i) for a, i in zip(answers, which, strict=True)]
+                values |= {f"{name} (CPU ms)": np.median(times), f"{name}, least (CPU ms)": min(times)}
+                values |= {f"{name} right (%)": 100 * np.mean(right)} if name != "unknown" else {}
+            row(f"{len(index):.2e}", values)
 
 
 def chromaprint(wave, rate=RATE):
@@ -497,7 +495,7 @@ def at_two_percent(known, unknown, songs):
 
 
 def chromaprints(data, seconds, seed, count):
-    """One row of the peer: every clip against every place of every song."""
+    """Of the peer, right and right at 2 % for each noise: every clip against every place of every song."""
     _, _, inside, outside, speech = data[None]
     stored = [chromaprint(wave) for wave in inside]
     generator = torch.Generator().manual_seed(seed)
@@ -507,7 +505,7 @@ def chromaprints(data, seconds, seed, count):
     cells = []
     for noise in NOISES:
         near = [[distance(chromaprint(wave), stored) for wave in some[noise]] for some in (known, unknown)]
-        cells.append("{:.1f} ({:.1f})".format(*at_two_percent(*near, songs)))
+        cells.append(at_two_percent(*near, songs))
     return cells
 
 
@@ -529,24 +527,23 @@ def main():
         recipe: (index(inside, recipe), list(inside), list(inside.values()), outside, speech)
         for recipe in ((None, COURSE) if "course" in arguments.tables else (None,))
     }
+    noise = "recognition: clips under noise, in %"
     if "ours" in arguments.tables:
-        rows = {f"{s} s": recall(data, None, s, arguments.seed, arguments.clips) for s in (3, 5, 10, 15)}
-        table("ours: recall@1 (at 2 %)", {s: [f"{a:.1f} ({b:.1f})" for a, b, _, _ in r] for s, r in rows.items()})
-        accepted = {s: [f"{c:.1f} / {d:.1f}" for *_, c, d in r] for s, r in rows.items()}
-        table("ours: right and accepted / unknown and accepted", accepted)
+        with tabled(noise) as row:
+            for s in (3, 5, 10, 15):
+                under_noise(row, f"{s} s", recall(data, None, s, arguments.seed, arguments.clips))
     if "course" in arguments.tables:
-        asked = {"vote": "count", "tolerance": 0, "neighbours": 5}, {"pitches": (), "tolerance": 0, "neighbours": 5}
-        rows = {
-            f"{s} s, by {name}": [
-                f"{a:.1f} ({b:.1f})" for a, b, *_ in recall(data, COURSE, s, arguments.seed, arguments.clips, **how)
-            ]
-            for s in (5, 15)
-            for name, how in zip(("count", "offset"), asked, strict=True)
-        }
-        table("the course's recipe: recall@1 (at 2 %)", rows)
+        votes = {"count": {"vote": "count"}, "offset": {"pitches": ()}}
+        with tabled(noise) as row:
+            for s, (vote, how) in product((5, 15), votes.items()):
+                how = {"tolerance": 0, "neighbours": 5, **how}
+                found = recall(data, COURSE, s, arguments.seed, arguments.clips, **how)
+                under_noise(row, f"{s} s, the course's by {vote}", [shares[:2] for shares in found])
     if "peer" in arguments.tables:
-        rows = {f"{s} s": chromaprints(data, s, arguments.seed, arguments.clips) for s in (5, 10)}
-        table("chromaprint, exhaustive: recall@1 (at 2 %)", rows)
+        with tabled(noise) as row:
+            for s in (5, 10):
+                found = chromaprints(data, s, arguments.seed, arguments.clips)
+                under_noise(row, f"{s} s, chromaprint, every place tried, {arguments.clips} clips", found)
     if "changes" in arguments.tables:
         changes(data, arguments.clips // 2)
     if "random" in arguments.tables:

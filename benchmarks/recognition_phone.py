@@ -12,11 +12,12 @@ import argparse
 import re
 import subprocess
 import tempfile
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import torch
-from measure import front
+from measure import front, tabled
 from omegaconf import OmegaConf
 from recognition import at_two_percent, chromaprint, cut, distance, recordings, split_of
 from torch import Tensor
@@ -82,41 +83,39 @@ def main():
     conditions = OmegaConf.to_container(OmegaConf.load(CONDITIONS))
     conditions = {name: conditions[name] for name in arguments.conditions or conditions}
 
-    with tempfile.TemporaryDirectory() as folder:
+    table = tabled("recognition: songs on their way, right and accepted, and unknown and accepted")
+    with tempfile.TemporaryDirectory() as folder, table as row:
         systems = {"tavtorch": ours(inside)}
         if arguments.audfprint:
             systems["audfprint"] = audfprint(inside, arguments.audfprint, arguments.python, Path(folder))
         stored = [chromaprint(wave, RATE) for wave in inside.values()] if arguments.chromaprint else []
-        for seconds in arguments.seconds:
-            generator = torch.Generator().manual_seed(arguments.seed)
+        for seconds, title in product(arguments.seconds, conditions):
+            generator = torch.Generator().manual_seed(arguments.seed)  # a row is the same with others and without
             clips, which, _ = cut(list(inside.values()), seconds, arguments.clips, generator, RATE)
             others, _, _ = cut(outside, seconds, arguments.clips, generator, RATE)
             names = [list(inside)[i] for i in which]
-            for title, condition in conditions.items():
 
-                def sent(wave, condition=condition, length=seconds * RATE, generator=generator):
-                    def talkers(count):
-                        starts = torch.randint(len(speech) - length, (count,), generator=generator)
-                        return sum(speech[start : start + length] for start in starts)
+            def talkers(count, length=seconds * RATE, generator=generator):
+                starts = torch.randint(len(speech) - length, (count,), generator=generator)
+                return sum(speech[start : start + length] for start in starts)
 
-                    return transmitted(wave, RATE, condition, talkers, generator)
+            def sent(some, condition=conditions[title], talkers=talkers, generator=generator):
+                return torch.stack([transmitted(wave, RATE, condition, talkers, generator) for wave in some])
 
-                known, unknown = (torch.stack([sent(wave) for wave in some]) for some in (clips, others))
-                cells, recalls = [], {}
-                for system, ask in systems.items():
-                    right = np.mean([found == name for found, name in zip(ask(known), names, strict=True)])
-                    false = np.mean([found is not None for found in ask(unknown)])
-                    cells.append(f"{system} {100 * right:5.1f} / {100 * false:4.1f}")
-                    recalls[system] = 100 * right
-                if stored:
-                    near = [[distance(chromaprint(wave, RATE), stored) for wave in some] for some in (known, unknown)]
-                    recall, recalls["chromaprint"] = at_two_percent(*near, which)
-                    cells.append(f"chromaprint {recall:5.1f} ({recalls['chromaprint']:5.1f})")
-                print(f"{seconds:2} s {title:12}  {'   '.join(cells)}", flush=True)
-                what = f"{title}, {seconds} s, {arguments.clips} clips, right"
-                front(
-                    "recognise", {(f"{what}: {name}", "%"): round(float(share), 1) for name, share in recalls.items()}
-                )
+            known, unknown = sent(clips), sent(others)
+            values, recalls = {"clips": len(clips)}, {}
+            for system, ask in systems.items():
+                right = np.mean([found == name for found, name in zip(ask(known), names, strict=True)])
+                false = np.mean([found is not None for found in ask(unknown)])
+                values |= {f"{system} (%)": 100 * right, f"{system}, unknown (%)": 100 * false}
+                recalls[system] = 100 * right
+            if stored:
+                near = [[distance(chromaprint(wave, RATE), stored) for wave in some] for some in (known, unknown)]
+                recall, recalls["chromaprint"] = at_two_percent(*near, which)
+                values |= {"chromaprint, recall@1 (%)": recall, "and at 2 % (%)": recalls["chromaprint"]}
+            row(f"{seconds} s, {title}", values)
+            what = f"{title}, {seconds} s, {arguments.clips} clips, right"
+            front("recognise", {(f"{what}: {name}", "%"): round(float(share), 1) for name, share in recalls.items()})
 
 
 if __name__ == "__main__":
