@@ -63,7 +63,8 @@ def record(file: str, figures: Mapping[tuple[str, str], float | None]) -> list[F
     start = "python -m benchmarks" if script == "__main__.py" else f"benchmarks/{script}"
     command = shlex.join(Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:])
     command = f"{start} {command}".strip()
-    where = f"{machine()}, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    where = f"{machine()}, {threads} thread{'s' * (threads > 1)}"
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
     made = [Figure(what, value, unit, command, _commit(), where, today) for (what, unit), value in figures.items()]
     RESULTS.mkdir(exist_ok=True)
