@@ -144,7 +144,7 @@ def grid(figures: dict[str, Figure], title: str) -> str:
     """Figures named `title: row: column` in Markdown."""
     figures = {what: figure for what, figure in figures.items() if what.startswith(f"{title}: ")}
     if not figures:
-        return f"{title}: not measured yet."
+        return f"{title}: not measured by this script yet; see [NOTES.md](NOTES.md)."
     rows: dict[str, dict[str, str]] = {}
     for what, figure in figures.items():
         _, row, column = what.split(": ")
