@@ -21,6 +21,7 @@ TINY = [
     "data.batch_size=4",
     "data.per_epoch=32",
     "trainer.max_epochs=2",
+    "trainer.precision=32-true",  # as evaluate.py has it, so that their scores are the same
 ]
 TWO = ["trainer.accelerator=cpu", "trainer.devices=2", "trainer.strategy=ddp"]
 
