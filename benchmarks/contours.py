@@ -203,10 +203,12 @@ def capture_range():
 CROWDS = "contours: crowds of 4 x 100 cells in 256², from circles of 1.2 radii"
 
 
+def overlaps(score):
+    return {"mean IoU": score.mean().item(), "least IoU": score.min().item()}
+
+
 def cell_scores(points, truth, seconds=math.nan, collapsed=math.nan):
-    score = cells_iou(points, truth)
-    values = {"mean IoU": score.mean().item(), "least IoU": score.min().item()}
-    return values | {"flagged as collapsed": float(collapsed), "time (s)": seconds}
+    return overlaps(cells_iou(points, truth)) | {"flagged as collapsed": float(collapsed), "time (s)": seconds}
 
 
 def crowded():
@@ -243,8 +245,7 @@ def learned():
             spent, collapsed = time.process_time() - begin, found.gap.isinf().sum()
             row(name, cell_scores(found.value, one.truth, spent, collapsed))
         score = cells_iou(found.value, shifted.truth)[cut_by_the_frame(shifted.truth, least=60)]
-        values = {"mean IoU": score.mean().item(), "least IoU": score.min().item()}
-        row(f"of these {len(score)} that the frame cuts", values)
+        row(f"of these {len(score)} that the frame cuts", overlaps(score))
 
 
 def cut_by_the_frame(truth, least):
@@ -279,7 +280,7 @@ def apples_by_regions():
     with tabled("contours: 12 spotted fruits of soft borders, 128²") as row:
 
         def add(name, score, spent):
-            row(name, {"mean IoU": score.mean(), "least IoU": score.min(), "time of one (ms)": 1000 * spent / 12})
+            row(name, overlaps(score) | {"time of one (ms)": 1000 * spent / 12})
 
         for name, options in ours.items():
             start = time.process_time()
@@ -299,7 +300,7 @@ def followed():
             start = time.process_time()
             masks = fill(track(film.image, film.points, **options).value[0], (96, 96))
             spent, score = (time.process_time() - start) / 100, iou(masks, film.truth[0][:, None])
-            row(name, {"mean IoU": score.mean(), "least IoU": score.min(), "time of a frame (ms)": 1000 * spent})
+            row(name, overlaps(score) | {"time of a frame (ms)": 1000 * spent})
 
 
 def dragged():
