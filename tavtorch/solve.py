@@ -14,7 +14,14 @@ from typing import Any, NamedTuple, ParamSpec, TypeVar
 import torch
 from torch import Tensor
 
-from tavtorch.derivative import derivative_wanted, derivatives_recorded, holds, with_derivative, without_derivatives
+from tavtorch.derivative import (
+    derivative_wanted,
+    derivatives_recorded,
+    holds,
+    unwrapped,
+    with_derivative,
+    without_derivatives,
+)
 
 log = logging.getLogger(__name__)
 
@@ -135,12 +142,13 @@ def iterate(
     nothing = torch.zeros(len(first), dtype=torch.bool, device=first.device)
     error, done, finished = look(state, nothing.to(first.dtype), nothing)
     kept, iterations, k = state, torch.zeros_like(done, dtype=torch.int64), 0
+    alone = unwrapped(done).numel() == 1  # then the loop ends when it is done
     while k < stop.max_iter and not finished:
         steps = range(k, min(k + stop.every, stop.max_iter))
         for i in steps:
             state = step(i, *state)
         k = steps.stop
-        kept = _chosen(done, kept, state)
+        kept = state if alone else _chosen(done, kept, state)
         iterations = torch.where(done, iterations, k)
         error, done, finished = look(state, error, done)
     return Solution(kept, iterations, error, done)

@@ -66,7 +66,7 @@ class Segments:
 
     def _faded_in(self, segment: Tensor) -> Tensor:
         with evaluation_mode(self.model):
-            stems = separate_segment(segment, self.ratio, self.model)[..., self._before :]
+            stems = separate_segment(segment, self.ratio, self.model, last=not self.sum_to_mixture)[..., self._before :]
         if self._tail is None:
             return stems
         begin = stems[..., : self.fade] * self._rise(stems) + self._tail
@@ -75,15 +75,18 @@ class Segments:
     def _completed(self, stems: Tensor, heard: Tensor) -> Tensor:
         if not self.sum_to_mixture:
             return stems
-        mixture, others = heard[..., self._before :][..., : stems.shape[-1]], stems[:, :-1]
-        return torch.cat((others, (mixture - others.sum(1))[:, None]), 1)
+        mixture = heard[..., self._before :][..., : stems.shape[-1]]
+        return torch.cat((stems, (mixture - stems.sum(1))[:, None]), 1)
 
     def _rise(self, stems: Tensor) -> Tensor:
         return (torch.arange(self.fade, dtype=stems.dtype, device=stems.device) + 0.5) / self.fade
 
 
-def separate_segment(wave: Float[Tensor, "b c t"], ratio: Fraction, model: UNet) -> Float[Tensor, "b s c t"]:
-    """The stems of one segment by one call of the network; `ratio` is its rate over that of the wave."""
+def separate_segment(
+    wave: Float[Tensor, "b c t"], ratio: Fraction, model: UNet, *, last: bool = True
+) -> Float[Tensor, "b _s c t"]:
+    """The stems of one segment by one call of the network, with the `last` or without it; `ratio` is the network's rate
+    over that of the wave."""
     b, c, length = wave.shape
     mixture = resampled(wave, ratio)
     if model.channels == 1:
@@ -94,6 +97,7 @@ def separate_segment(wave: Float[Tensor, "b c t"], ratio: Fraction, model: UNet)
         mono = mixture.mean(1, keepdim=True)
         stems = model(mono.expand(-1, model.channels, -1)).mean(2, keepdim=True).expand(-1, -1, c, -1)
 
+    stems = stems if last else stems[:, :-1]
     # Back at the rate of the wave, a segment may be some samples too long or too short.
     back = resampled(stems.to(wave.dtype).contiguous(), 1 / ratio)[..., :length]
     return torch.nn.functional.pad(back, (0, length - back.shape[-1]))

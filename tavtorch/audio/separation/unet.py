@@ -122,8 +122,8 @@ class UNet(nn.Module):
             x = down(skips[-1])
         x = self.bottom(x)
         for block, up in zip(reversed(self.decoder), reversed(self.up), strict=True):
-            x = block(up(x) + skips.pop())
-        return self.head(F.relu(self.norm(x)))
+            x = block(up(x).add_(skips.pop()))
+        return self.head(F.relu(self.norm(x), inplace=True))
 
     def save(self, path: str | Path) -> None:
         """Write the weights and the settings as safetensors."""
@@ -147,8 +147,8 @@ class Block(nn.Module):
         self.conv1, self.conv2 = nn.Conv2d(width, width, 3, padding=1), nn.Conv2d(width, width, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.conv1(F.relu(self.norm1(x)))
-        return x + self.conv2(F.relu(self.norm2(y)))
+        y = self.conv1(F.relu(self.norm1(x), inplace=True))
+        return self.conv2(F.relu(self.norm2(y), inplace=True)).add_(x)
 
 
 class Level(nn.Module):
@@ -168,7 +168,7 @@ class Level(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.block(x)
-        return x + over_bins(self.widen, F.relu(self.norm(over_bins(self.narrow, x))))
+        return over_bins(self.widen, F.relu(self.norm(over_bins(self.narrow, x)), inplace=True)).add_(x)
 
 
 def over_bins(linear: nn.Linear, x: Float[Tensor, "b c f k"]) -> Float[Tensor, "b c g k"]:
@@ -191,7 +191,7 @@ class Bottleneck(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.level(x)
-        entered = self.enter(F.relu(self.norm(x)))
+        entered = self.enter(F.relu(self.norm(x), inplace=True))
         memory = self.expand(self.gru(self.squeeze(entered.permute(0, 3, 1, 2).flatten(2)))[0])
         return self.dropout(x + self.leave(memory.unflatten(2, entered.shape[1:3]).permute(0, 2, 3, 1)))
 

@@ -136,11 +136,13 @@ class Experts(NamedTuple):
 
 
 def _slope(z: Tensor, a: Tensor, change: Tensor, knots: tuple[float, ...]) -> Tensor:
-    """`φ'(z)`."""
-    t = z / a
-    total = change[:, 0] * t.clamp(-knots[0], knots[0])
-    for k, knot in enumerate(knots[1:], 1):
-        total.addcmul_(change[:, k], t.clamp(-knot, knot))
+    """`φ'(z)`, from the outermost knot inwards: what is within one is enough for the next, and takes its place."""
+    recorded = torch.compiler.is_compiling() or derivative_wanted(z, a, change)
+    clamped = torch.clamp if recorded else torch.clamp_
+    t, total = z / a, torch.zeros_like(z)
+    for k in reversed(range(len(knots))):
+        t = clamped(t, -knots[k], knots[k])
+        total.addcmul_(change[:, k], t)
     return a * total
 
 
