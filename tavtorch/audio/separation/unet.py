@@ -117,12 +117,14 @@ class UNet(nn.Module):
     def logits(self, x: Tensor) -> Tensor:
         """The masks before the softmax, `(b, s * c, f, k)`, from levels `(b, c, f, k)`."""
         x, skips = self.stem(x), []
+        if x.device.type == "cpu" and not self.training:  # backwards, group normalisation would be slower
+            x = x.contiguous(memory_format=torch.channels_last)
         for block, down in zip(self.encoder, self.down, strict=True):
             skips.append(block(x))
             x = down(skips[-1])
         x = self.bottom(x)
         for block, up in zip(reversed(self.decoder), reversed(self.up), strict=True):
-            x = block(up(x).add_(skips.pop()))
+            x = block(up(x) + skips.pop())
         return self.head(F.relu(self.norm(x), inplace=True))
 
     def save(self, path: str | Path) -> None:
@@ -168,7 +170,7 @@ class Level(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.block(x)
-        return over_bins(self.widen, F.relu(self.norm(over_bins(self.narrow, x)), inplace=True)).add_(x)
+        return x + over_bins(self.widen, F.relu(self.norm(over_bins(self.narrow, x)), inplace=True))
 
 
 def over_bins(linear: nn.Linear, x: Float[Tensor, "b c f k"]) -> Float[Tensor, "b c g k"]:
