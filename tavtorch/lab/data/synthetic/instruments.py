@@ -27,17 +27,19 @@ TIMBRES = (
     (0.010, 0.50, 0.6, 1800, 0.30, 0.3, 2, 10, 0.00, 1.0),  # synthesiser
     (0.030, 9.00, 0.8, 1100, 9.00, 0.5, 1, 15, 0.03, 1.0),  # reeds
 )
-# Hertz of the drum at rest, rise of the pitch at the stroke, seconds of the tone; level of the noise, its centre in Hz,
-# its width in octaves, its seconds.
+# Hertz of the drum at rest, rise of the pitch at the stroke, seconds in which that falls, and of the tone; level of the
+# noise, its centre in Hz, its width in octaves, its seconds.
 KIT = (
-    (52, 3.0, 0.10, 0.05, 3000, 1.0, 0.01),  # kick
-    (190, 0.6, 0.08, 1.20, 3000, 1.5, 0.12),  # snare
-    (0, 0.0, 0.01, 1.00, 8000, 0.7, 0.03),  # closed hat
-    (0, 0.0, 0.01, 1.00, 7500, 0.8, 0.25),  # open hat
-    (110, 0.8, 0.20, 0.15, 1500, 1.5, 0.05),  # tom
-    (0, 0.0, 0.01, 1.00, 6000, 1.2, 0.70),  # crash
-    (0, 0.0, 0.01, 1.00, 1500, 0.6, 0.09),  # clap
+    (52, 3.0, 0.05, 0.18, 0.05, 3000, 1.0, 0.01),  # kick
+    (190, 0.6, 0.02, 0.08, 1.20, 3000, 1.5, 0.12),  # snare
+    (0, 0.0, 0.02, 0.01, 1.00, 8000, 0.7, 0.03),  # closed hat
+    (0, 0.0, 0.02, 0.01, 1.00, 7500, 0.8, 0.25),  # open hat
+    (110, 0.8, 0.05, 0.20, 0.15, 1500, 1.5, 0.05),  # tom
+    (0, 0.0, 0.02, 0.01, 1.00, 6000, 1.2, 0.70),  # crash
+    (0, 0.0, 0.02, 0.01, 1.00, 1500, 0.6, 0.09),  # clap
 )
+# Octaves by which they differ from song to song: kicks of machines fall and hum on for half a second.
+SPREAD = (0.4, 0.6, 1.0, 1.0, 0.4, 0.4, 0.4, 0.4)
 # Sixteenths of a bar on which the kick falls, and those of the snare.
 GROOVES = (
     ((0, 8), (4, 12)),
@@ -70,9 +72,10 @@ def strokes(dice: Dice, clock: Clock) -> Float[Tensor, "s 7 t"]:
     """A stroke on each piece: a tone of falling frequency and a decaying band of noise."""
     length = int(0.6 * clock.rate)
     time = torch.arange(length, device=dice.device) / clock.rate
-    kit = torch.tensor(KIT, device=dice.device) * torch.exp2(dice.normal(0.4, *torch.tensor(KIT).shape))
-    pitch, rise, ring, noise, centre, width, fade = kit.unsqueeze(-1).unbind(-2)
-    phase = pitch * (time + rise * 0.02 * (1 - torch.exp(-time / 0.02)))
+    kit, spread = torch.tensor(KIT, device=dice.device), torch.tensor(SPREAD, device=dice.device)
+    kit = kit * torch.exp2(spread * dice.normal(1.0, *kit.shape))
+    pitch, rise, fall, ring, noise, centre, width, fade = kit.unsqueeze(-1).unbind(-2)
+    phase = pitch * (time + rise * fall * (1 - torch.exp(-time / fall)))
     tone = torch.sin(2 * math.pi * phase) * torch.exp(-time / ring)
     frequency = torch.fft.rfftfreq(length, 1 / clock.rate, device=dice.device).clamp(min=20)
     colour = torch.exp(-((torch.log2(frequency / centre) / width) ** 2))
