@@ -2,8 +2,9 @@
 
 `hpss`, `nmf [SONG]` and `minima SONGS` after it measure those, beside librosa, scikit-learn and torchnmf (group
 `bench`); SONG is a folder of stems, SONGS a folder of such. `drums SONGS` scores hpss on them, `songs SONGS [CKPT]` the
-network that was trained last, or that of a checkpoint, or of the `package`. `files [HOURS [SUFFIX]]` separates a long
-recording from disk to disk, `live` generated songs while they play. `speed`, or no word: how fast the network is.
+network that was trained last, or that of a checkpoint, or of the `package`, `four SONGS` that of `unet_four`. `files
+[HOURS [SUFFIX]]` separates a long recording from disk to disk, `live` generated songs while they play. `speed`, or no
+word: how fast the network is.
 
 What is printed is added to results/separation.jsonl, and the tables of README.md are made of it.
 """
@@ -34,7 +35,7 @@ from train import CONFIGS
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 STEPS, STARTS = 100, 5  # of nmf
-TRAINED = "runs/separate/checkpoints/best.ckpt"
+TRAINED, FOUR = "runs/separate/checkpoints/best.ckpt", "runs/unet_four/checkpoints/best.ckpt"
 
 
 def seconds(run, repeats=3):
@@ -280,22 +281,36 @@ def songs(folder, weights=TRAINED):
     system = {"package": "separate", TRAINED: "train.py"}.get(weights)  # whose figures the front page shows
     with tabled("separation: vocals of whole songs") as row:
         for name, pattern in (("karaoke", "mir_*"), ("multitracks", "eif_*")):
-            found = sorted(Path(folder).resolve().glob(pattern))
-            with tempfile.TemporaryDirectory() as some:
-                for song in found:
-                    (Path(some) / song.name).symlink_to(song)
-                words = [f"name={name}", "data=stems", f"data.root={some}", "data.test=1", *given]
-                subprocess.run([sys.executable, "evaluate.py", *words], check=True)
-            scores = max(Path("runs", name).glob("csv/*/metrics.csv"), key=lambda path: path.stat().st_mtime)
-            last = list(csv.DictReader(scores.open()))[-1]
+            count, scores = evaluated(name, folder, pattern, given)
             medians = {
-                f"median {what}": round(float(last[f"test/vocals/{column}"]), 3)
+                f"median {what}": round(scores[f"test/vocals/{column}"], 3)
                 for what, column in (("SI-SDR gain", "si_sdr_gain"), ("SDR", "sdr"))
             }
             if system:
-                front(system, {(f"{len(found)} {name}, vocals, {what}", "dB"): x for what, x in medians.items()})
+                front(system, {(f"{count} {name}, vocals, {what}", "dB"): x for what, x in medians.items()})
             values = {f"{what} (dB)": value for what, value in medians.items()}
-            row(f"{'train.py' if weights == TRAINED else weights}, {name}", {"songs": len(found)} | values)
+            row(f"{'train.py' if weights == TRAINED else weights}, {name}", {"songs": count} | values)
+
+
+def four(folder):
+    """How much better than in the mixture the four stems of the multitracks are, by what `unet_four` has learned."""
+    with tabled("separation: four stems of multitracks, median SDR over that of the mixture") as row:
+        count, scores = evaluated("four", folder, "eif_*", ["experiment=unet_four", f"ckpt={Path(FOUR).resolve()}"])
+        stems = "vocals", "drums", "bass", "other"
+        row(f"{count} songs", {f"{stem} (dB)": scores[f"test/{stem}/sdr_gain"] for stem in stems})
+
+
+def evaluated(name, folder, pattern, words):
+    """The number of the songs of a folder whose names are like a pattern, and the scores of `evaluate.py` on them."""
+    found = sorted(Path(folder).resolve().glob(pattern))
+    with tempfile.TemporaryDirectory() as some:
+        for song in found:
+            (Path(some) / song.name).symlink_to(song)
+        words = [*words, f"name={name}", "data=stems", f"data.root={some}", "data.test=1"]
+        subprocess.run([sys.executable, "evaluate.py", *words], check=True)
+    scores = max(Path("runs", name).glob("csv/*/metrics.csv"), key=lambda path: path.stat().st_mtime)
+    last = list(csv.DictReader(scores.open()))[-1]
+    return len(found), {column: float(value) for column, value in last.items() if column.startswith("test/") and value}
 
 
 def files(hours="0.25", suffix=".wav"):
@@ -357,7 +372,7 @@ def speed():
         row("a training step, cached batch", {"time (ms)": 1000 * step["cached"]})
 
 
-PARTS = {part.__name__: part for part in (hpss, nmf, minima, drums, songs, files, live, speed)}
+PARTS = {part.__name__: part for part in (hpss, nmf, minima, drums, songs, four, files, live, speed)}
 
 
 def main():
