@@ -32,7 +32,7 @@ def test_separation():
 def test_a_library_of_your_records():
     assert said("sounds/a_library_of_your_records.py").splitlines() == [
         "4 songs",
-        "4 of 4 named; the first is song 0 from 21.9 s on",
+        "4 of 4 named; the first is song 0 from 4.3 s on",
         "unknown: refused",
         "0 to 20 s: song 2",
         "20 to 40 s: song 0",
