@@ -12,6 +12,7 @@ from safetensors.torch import save
 from torch import nn
 
 from tavtorch.atomic import whole
+from tavtorch.derivative import constants
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -85,4 +86,5 @@ def of_the_package(pretrained: Callable[[], Model], device: torch.device) -> Mod
 
 @functools.cache
 def _read_once(pretrained: Callable[[], nn.Module], device: torch.device) -> Any:
-    return pretrained().to(device).requires_grad_(False)
+    with constants():
+        return pretrained().to(device).requires_grad_(False)

@@ -14,9 +14,9 @@ import torch
 from torch.func import grad, hessian, jacfwd, jacrev, jvp, vmap
 
 import tavtorch
-from tavtorch import Stop, solve
+from tavtorch import Stop, solve, weights
 from tavtorch.audio import recognition, separation
-from tavtorch.image import contours, patches, restoration, splitting
+from tavtorch.image import contours, grid, patches, restoration, splitting
 
 EXACT = Stop(tol=1e-14, max_iter=40000, every=20)
 CLOSE = Stop(tol=1e-11, max_iter=2000, every=10)
@@ -307,6 +307,23 @@ def test_a_hessian_is_right_or_an_error(transform):
     with pytest.raises(RuntimeError, match="first derivatives only"):
         transform(lambda z: tavtorch.rof(z, 0.15).value.square().sum())(image)
     transform(lambda z: tavtorch.tikhonov(z, 0.5).square().sum())(image)
+
+
+@pytest.mark.parametrize("transform", [grad, hessian, lambda f: jacfwd(jacfwd(f)), lambda f: jacrev(jacrev(f))])
+def test_what_is_kept_for_all_does_not_depend_on_who_asks_first(transform):
+    def first():
+        for kept in (grid._turns, grid._kept_waves, weights._read_once):
+            kept.cache_clear()
+
+    image = picture(1, 1, 2, 3)
+    first()
+    expected = jacrev(jacrev(lambda z: tavtorch.tikhonov(z, 0.5).square().sum()))(image)
+    first()
+    transform(lambda z: tavtorch.tikhonov(z, 0.5).square().sum())(image)
+    assert distance(jacrev(jacrev(lambda z: tavtorch.tikhonov(z, 0.5).square().sum()))(image), expected) < 1e-12
+    first()
+    slope = grad(lambda z: tavtorch.ridge(z, 0.1).value.square().sum())(picture(1, 1, 12, 13))
+    assert slope.isfinite().all()
 
 
 def test_the_derivative_of_a_vmap_says_what_to_do():

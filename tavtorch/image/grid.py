@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from tavtorch.derivative import derivative_wanted
+from tavtorch.derivative import constants, derivative_wanted
 from tavtorch.precision import exact
 
 VOLUMES = 5
@@ -253,8 +253,8 @@ def _waves_of(u: Tensor, axis: int) -> Tensor:
 
 @functools.lru_cache(maxsize=64)
 def _kept_waves(n: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """`cosines`, made once; not in inference mode, for others may want derivatives."""
-    with torch.inference_mode(False), torch.no_grad():
+    """`cosines`, made once."""
+    with constants():
         return cosines(n, torch.empty((), dtype=dtype, device=device))
 
 
@@ -287,7 +287,7 @@ def _inverse_cosine_rows(u: Tensor) -> Tensor:
 @functools.lru_cache(maxsize=64)
 def _turns(n: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
     """`s_k exp(-i pi k / 2n)` for k = 0 … n // 2, with `s_0 = sqrt(1/n)`, else `sqrt(2/n)`, and the inverse of it."""
-    with torch.inference_mode(False), torch.no_grad():  # they are kept, and others may want derivatives
+    with constants():
         angle = torch.arange(n // 2 + 1, dtype=dtype, device=device) * (torch.pi / (2 * n))
         scale = torch.full_like(angle, (2 / n) ** 0.5)
         scale[0] = (1 / n) ** 0.5
