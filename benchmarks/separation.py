@@ -295,7 +295,9 @@ def songs(folder, weights=TRAINED):
 def four(folder):
     """How much better than in the mixture the four stems of the multitracks are, by what `unet_four` has learned."""
     with tabled("separation: four stems of multitracks, median SDR over that of the mixture") as row:
-        count, scores = evaluated("four", folder, "eif_*", ["experiment=unet_four", f"ckpt={Path(FOUR).resolve()}"])
+        count, scores = evaluated(
+            "four", folder, "eif_*", ["experiment=unet_four", f"ckpt={Path(FOUR).resolve(strict=True)}"]
+        )
         stems = "vocals", "drums", "bass", "other"
         row(f"{count} songs", {f"{stem} (dB)": scores[f"test/{stem}/sdr_gain"] for stem in stems})
 

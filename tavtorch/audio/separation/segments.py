@@ -83,7 +83,7 @@ class Segments:
 
 
 def separate_segment(
-    wave: Float[Tensor, "b c t"], ratio: Fraction, model: UNet, *, last: bool = True
+    wave: Float[Tensor, "b c t"], ratio: Fraction, model: UNet, *, last: bool
 ) -> Float[Tensor, "b _s c t"]:
     """The stems of one segment by one call of the network, with the `last` or without it; `ratio` is the network's rate
     over that of the wave."""
