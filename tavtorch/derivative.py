@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
 from torch.autograd import forward_ad
 
 from tavtorch.precision import exact
@@ -83,13 +82,6 @@ def unwrapped(tensor: Tensor) -> Tensor:
 def without_derivatives() -> Iterator[None]:
     """No derivative is recorded, in reverse or in forward mode."""
     with torch.no_grad(), forward_ad._set_fwd_grad_enabled(False):
-        yield
-
-
-@contextmanager
-def constants() -> Iterator[None]:
-    """What is made here is kept for all callers: plain tensors, whatever transform or mode the first one is in."""
-    with torch.inference_mode(False), torch.no_grad(), temporarily_clear_interpreter_stack():
         yield
 
 

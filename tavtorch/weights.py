@@ -12,7 +12,7 @@ from safetensors.torch import save
 from torch import nn
 
 from tavtorch.atomic import whole
-from tavtorch.derivative import constants
+from tavtorch.constants import constants
 
 Model = TypeVar("Model", bound=nn.Module)
 

@@ -19,7 +19,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from tavtorch.derivative import constants, derivative_wanted
+from tavtorch.constants import constants
+from tavtorch.derivative import derivative_wanted
 from tavtorch.precision import exact
 
 VOLUMES = 5
