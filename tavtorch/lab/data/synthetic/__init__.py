@@ -89,7 +89,7 @@ def produce(
 def mix(dice: Dice, stems: Float[Tensor, "s 4 t"], hop: int) -> Float[Tensor, "s 4 t"]:
     """Stems at the levels of a mixture, below full scale."""
     loud = torch.stack([level(stem, hop) for stem in stems.unbind(1)], 1).clamp(min=1e-4)
-    decibels = torch.tensor([5.0, -6.0, -2.0, -2.0], device=dice.device) + dice.normal(5.0, 4)
+    decibels = torch.tensor([2.0, 2.0, 1.0, -2.0], device=dice.device) + dice.normal(5.0, 4)
     stems = stems * (10 ** (decibels / 20) / loud)[..., None]
     peak = stems.sum(1).abs().amax(-1).clamp(min=1e-6)
     return stems * (dice.uniform(0.4, 0.95, 1) / peak[:, None])[..., None]

@@ -27,19 +27,19 @@ TIMBRES = (
     (0.010, 0.50, 0.6, 1800, 0.30, 0.3, 2, 10, 0.00, 1.0),  # synthesiser
     (0.030, 9.00, 0.8, 1100, 9.00, 0.5, 1, 15, 0.03, 1.0),  # reeds
 )
-# Hertz of the drum at rest, rise of the pitch at the stroke, seconds in which that falls, and of the tone; level of the
-# noise, its centre in Hz, its width in octaves, its seconds.
+# Level of a stroke; hertz of the drum at rest, rise of the pitch at the stroke, seconds in which that falls, and of the
+# tone; level of the noise, its centre in Hz, its width in octaves, its seconds.
 KIT = (
-    (52, 3.0, 0.05, 0.18, 0.05, 3000, 1.0, 0.01),  # kick
-    (190, 0.6, 0.02, 0.08, 1.20, 3000, 1.5, 0.12),  # snare
-    (0, 0.0, 0.02, 0.01, 1.00, 8000, 0.7, 0.03),  # closed hat
-    (0, 0.0, 0.02, 0.01, 1.00, 7500, 0.8, 0.25),  # open hat
-    (110, 0.8, 0.05, 0.20, 0.15, 1500, 1.5, 0.05),  # tom
-    (0, 0.0, 0.02, 0.01, 1.00, 6000, 1.2, 0.70),  # crash
-    (0, 0.0, 0.02, 0.01, 1.00, 1500, 0.6, 0.09),  # clap
+    (3.0, 52, 3.0, 0.05, 0.18, 0.05, 3000, 1.0, 0.01),  # kick
+    (1.0, 190, 0.6, 0.02, 0.08, 1.20, 3000, 1.5, 0.12),  # snare
+    (0.3, 0, 0.0, 0.02, 0.01, 1.00, 8000, 0.7, 0.03),  # closed hat
+    (0.3, 0, 0.0, 0.02, 0.01, 1.00, 7500, 0.8, 0.25),  # open hat
+    (1.0, 110, 0.8, 0.05, 0.20, 0.15, 1500, 1.5, 0.05),  # tom
+    (0.4, 0, 0.0, 0.02, 0.01, 1.00, 6000, 1.2, 0.70),  # crash
+    (0.7, 0, 0.0, 0.02, 0.01, 1.00, 1500, 0.6, 0.09),  # clap
 )
 # Octaves by which they differ from song to song: kicks of machines fall and hum on for half a second.
-SPREAD = (0.4, 0.6, 1.0, 1.0, 0.4, 0.4, 0.4, 0.4)
+SPREAD = (0.8, 0.4, 0.6, 1.0, 1.0, 0.4, 0.4, 0.4, 0.4)
 # Sixteenths of a bar on which the kick falls, and those of the snare.
 GROOVES = (
     ((0, 8), (4, 12)),
@@ -74,14 +74,14 @@ def strokes(dice: Dice, clock: Clock) -> Float[Tensor, "s 7 t"]:
     time = torch.arange(length, device=dice.device) / clock.rate
     kit, spread = torch.tensor(KIT, device=dice.device), torch.tensor(SPREAD, device=dice.device)
     kit = kit * torch.exp2(spread * dice.normal(1.0, *kit.shape))
-    pitch, rise, fall, ring, noise, centre, width, fade = kit.unsqueeze(-1).unbind(-2)
+    loud, pitch, rise, fall, ring, noise, centre, width, fade = kit.unsqueeze(-1).unbind(-2)
     phase = pitch * (time + rise * fall * (1 - torch.exp(-time / fall)))
     tone = torch.sin(2 * math.pi * phase) * torch.exp(-time / ring)
     frequency = torch.fft.rfftfreq(length, 1 / clock.rate, device=dice.device).clamp(min=20)
     colour = torch.exp(-((torch.log2(frequency / centre) / width) ** 2))
     hiss = torch.fft.irfft(torch.fft.rfft(dice.normal(1.0, 7, length)) * colour, n=length)
     hiss = hiss / hiss.std(-1, keepdim=True) * torch.exp(-time / fade)
-    return (tone + 0.5 * noise * hiss) * (time / 0.001).clamp(max=1) * ((time[-1] - time) / 0.05).clamp(max=1)
+    return loud * (tone + 0.5 * noise * hiss) * (time / 0.001).clamp(max=1) * ((time[-1] - time) / 0.05).clamp(max=1)
 
 
 def drum_onsets(dice: Dice, clock: Clock) -> Tensor:
@@ -112,7 +112,7 @@ def bass(dice: Dice, clock: Clock, harmony: Harmony) -> Float[Tensor, "s t"]:
     onset = rhythm(dice, clock, dice.uniform(0.4, 1.6, 1, 1)) & playing(dice, clock, 0.92)
     notes = Notes(clock, onset, dice.uniform(0, 0.015, 1, steps))
     degree = harmony.chord + dice.choice((0, 0, 0, 0, 0, 4, 7, 2), 1, steps)
-    low = dice.uniform(26, 34, 1, 1)
+    low = dice.uniform(24, 33, 1, 1)
     pitch = smooth(notes.held(harmony.near(degree, low)), dice.choice((1.0, 1.0, 1.0, 20.0)))
     frequency = hertz(pitch)
     turn = turns(frequency, clock)

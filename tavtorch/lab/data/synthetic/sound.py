@@ -61,12 +61,12 @@ def bells(turn: Float[Tensor, "*b t"], ratio: Tensor, index: Tensor, clock: Cloc
 
 
 def equaliser(dice: Dice, clock: Clock, samples: int, parts: int) -> Float[Tensor, "s i f"]:
-    """Random gains over the bins of `rfft`: three peaks or dips of about 4 dB, and a high-pass at 20 to 100 Hz."""
+    """Random gains over the bins of `rfft`: three peaks or dips of about 4 dB, and a high-pass at 10 to 100 Hz."""
     coarse = torch.linspace(0, clock.rate / 2, 2048, device=dice.device)
     octave = torch.log2(coarse.clamp(min=20) / 1000)
     centre, width = dice.uniform(-4, 3, parts, 3, 1), dice.uniform(0.3, 1.5, parts, 3, 1)
     gain = (dice.normal(4.0, parts, 3, 1) * torch.exp(-(((octave - centre) / width) ** 2))).sum(2)
-    cut = coarse**2 / (coarse**2 + dice.uniform(20, 100, 1, 1) ** 2)
+    cut = coarse**2 / (coarse**2 + 100 * 100 ** dice.uniform(0, 1, 1, 1))
     return F.interpolate(10 ** (gain / 20) * cut, size=samples // 2 + 1, mode="linear", align_corners=True)
 
 
