@@ -40,8 +40,8 @@ noise = torch.randn(clips.shape, generator=generator) * clips.std((1, 2), keepdi
 heard = clips + noise
 answers = recognise(heard, RATE, library=library)
 right = sum(found[0].name == f"song {i}" and found[0].accepted for i, found in enumerate(answers))
-first = answers[0][0]
-print(f"{right} of {SONGS} named; the first is {first.name} from {first.offset:.1f} s on; cut at {starts[0] / RATE:.1f} s")
+first, truth = answers[0][0], starts[0] / RATE
+print(f"{right} of {SONGS} named; the first is {first.name} from {first.offset:.1f} s on; cut at {truth:.1f} s")
 show({"a clip": clips, "as it is heard": heard}, RATE)
 
 # %%

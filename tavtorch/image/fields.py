@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tavtorch.image.grid import corner, differences, distances, outflow, space
+from tavtorch.memory import into
 from tavtorch.solve import compiled
 
 RELAXATION = 1.8
@@ -30,13 +31,18 @@ def inner(a: Field, b: Field, coupling: Coupling) -> Field:
         return each(torch.mul, a, b)
     products = a[0] * b[0]
     for x, y in zip(a[1:], b[1:], strict=True):
-        products = torch.addcmul(products, x, y)
+        products = into(products, torch.addcmul, products, x, y)
     return (products.sum(1, keepdim=True) if coupling == "joint" and products.shape[1] > 1 else products,)
 
 
 def length(field: Field, coupling: Coupling) -> Field:
     """Euclidean lengths of what is coupled; above zero, so that they can divide."""
-    return tuple(square.clamp(min=torch.finfo(square.dtype).tiny).sqrt() for square in inner(field, field, coupling))
+
+    def root(square: Tensor) -> Tensor:
+        square = into(square, torch.clamp, square, min=torch.finfo(square.dtype).tiny)
+        return into(square, torch.sqrt, square)
+
+    return each(root, inner(field, field, coupling))
 
 
 def variation(field: Field, coupling: Coupling) -> Field:
@@ -197,7 +203,13 @@ class Projection(NamedTuple):
         return torch.stack(shares).amin(0).clamp(max=1).reshape(-1, 1, 1, 1)
 
     def _factor(self, size: Field) -> Field:
-        return each(lambda long: (self.radius / long).clamp(max=1), size)
+        """By how much vectors so long are shortened, in the place of their lengths."""
+
+        def share(long: Tensor) -> Tensor:
+            part = into(long, torch.div, self.radius, long)
+            return into(part, torch.clamp, part, max=1)
+
+        return each(share, size)
 
 
 class ProjectionDerivative(NamedTuple):
@@ -224,10 +236,10 @@ def reflect(s: Field, ball: Projection | ProjectionDerivative) -> tuple[Field, T
     next picture: `(1 - α) s + α P(s)`, and the divergence of `s - 2 P(s)`, from which that picture is solved."""
     inside = ball(s)
     kept = each(lambda a, p: torch.lerp(a, p, RELAXATION), s, inside)
-    return kept, outflow(each(lambda a, p: torch.sub(a, p, alpha=2), s, inside))
+    return kept, outflow(each(lambda a, p: into(p, torch.sub, a, p, alpha=2), s, inside))
 
 
 @compiled
 def relax(kept: Field, u: Tensor) -> Field:
     """The next `s`, over-relaxed, once the picture is `u`: `(1 - α) s + α (P(s) + ∇u)`."""
-    return each(lambda a, slope: torch.add(a, slope, alpha=RELAXATION), kept, differences(u))
+    return each(lambda a, slope: into(slope, torch.add, a, slope, alpha=RELAXATION), kept, differences(u))

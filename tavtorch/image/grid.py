@@ -21,6 +21,7 @@ from torch.autograd import forward_ad
 
 from tavtorch.constants import constants
 from tavtorch.derivative import derivative_wanted
+from tavtorch.memory import into, overwritable
 from tavtorch.precision import exact
 
 VOLUMES = 5
@@ -29,6 +30,10 @@ VOLUMES = 5
 SHORT = {"cpu": 128, "cuda": 512}
 """Pixels of a line up to which its cosine transform is a product with a matrix: on a CPU that takes less time than an
 FFT does; on a GPU it is one kernel, where that takes 7, and 11 for the way back."""
+
+
+FEW = 2**15
+"""Pixels up to which the number of calls counts, and not the memory."""
 
 
 def space(u: Tensor) -> tuple[int, ...]:
@@ -63,7 +68,7 @@ def gradient(
 
 def differences(u: Tensor, spacing: Sequence[float] | Tensor | None = None) -> tuple[Tensor, ...]:
     """The components of `gradient`, one image each."""
-    parts = [F.pad(u.diff(dim=k), beside(k, 0, 1)) for k in reversed(space(u))]  # what inductor fuses
+    parts = [_to_next(u, k) for k in reversed(space(u))]
     return tuple(parts) if spacing is None else _over(distances(spacing, u), parts)
 
 
@@ -81,11 +86,33 @@ def outflow(parts: Sequence[Tensor], spacing: Sequence[float] | Tensor | None = 
     """`divergence` of a field of which each component is an image."""
     if spacing is not None:
         parts = _over(distances(spacing, parts[0]), parts)
-    ends = [
-        F.pad(part.narrow(k, 0, part.shape[k] - 1), beside(k, 1, 1)).diff(dim=k)
-        for k, part in zip(reversed(space(parts[0])), parts, strict=True)
-    ]
-    return sum(ends[1:], ends[0])
+    ends = [_from_last(part, k) for k, part in zip(reversed(space(parts[0])), parts, strict=True)]
+    total = ends[0]
+    for end in ends[1:]:
+        total = into(total, torch.add, total, end)
+    return total
+
+
+def _to_next(u: Tensor, axis: int) -> Tensor:
+    """Differences to the next pixel along an axis, 0 at its end."""
+    if u.numel() <= FEW or not overwritable():
+        return F.pad(u.diff(dim=axis), beside(axis, 0, 1))  # what inductor fuses
+    slope, steps = torch.empty_like(u), u.shape[axis] - 1
+    torch.sub(u.narrow(axis, 1, steps), u.narrow(axis, 0, steps), out=slope.narrow(axis, 0, steps))
+    slope.narrow(axis, steps, 1).zero_()
+    return slope
+
+
+def _from_last(p: Tensor, axis: int) -> Tensor:
+    """Differences from the last pixel along an axis, where `p` is 0 before the first pixel and in the last one."""
+    steps = p.shape[axis] - 1
+    if p.numel() <= FEW or steps < 2 or not overwritable():
+        return F.pad(p.narrow(axis, 0, steps), beside(axis, 1, 1)).diff(dim=axis)
+    end = torch.empty_like(p)
+    torch.sub(p.narrow(axis, 1, steps - 1), p.narrow(axis, 0, steps - 1), out=end.narrow(axis, 1, steps - 1))
+    end.narrow(axis, 0, 1).copy_(p.narrow(axis, 0, 1))
+    end.narrow(axis, steps, 1).zero_().sub_(p.narrow(axis, steps - 1, 1))
+    return end
 
 
 def laplacian(

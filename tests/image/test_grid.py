@@ -41,6 +41,18 @@ def test_laplacian_of_a_corner_knows_two_neighbours():
     assert laplacian(u).tolist() == [[-2, 1], [1, 0]]
 
 
+@pytest.mark.parametrize("shape", [*((2, 3, h, w) for h, w in SIZES), (1, 1, 2, 3, 2), (2, 1, 4, 5, 6)])
+def test_differences_are_the_same_to_the_bit_in_new_memory_and_in_old(shape, dtype, monkeypatch):
+    """Where nothing is recorded, large images write into memory that is at hand."""
+    u = torch.randn(shape, dtype=dtype).mul_(4).round_()  # with ties, whose difference is 0
+    p = tuple(torch.randn_like(u).mul_(4).round_() for _ in grid.space(u))
+    recorded = *grid.differences(u), grid.outflow(p)
+    monkeypatch.setattr(grid, "FEW", 0)
+    with torch.no_grad():
+        for new, old in zip((*grid.differences(u), grid.outflow(p)), recorded, strict=True):
+            assert torch.equal(new, old) and torch.equal(new.signbit(), old.signbit())
+
+
 def test_sample_is_linear_between_pixels(device, dtype):
     y, x = torch.meshgrid(torch.arange(5.0), torch.arange(7.0), indexing="ij")
     plane = (2 * x + 3 * y + 1)[None, None].to(device, dtype)

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from tavtorch.derivative import derivative_wanted, with_derivative, without_derivatives
 from tavtorch.image.grid import cosine_response, cosine_transform, inverse_cosine_transform, mirrored
+from tavtorch.memory import into
 from tavtorch.solve import Solution, State, Stop, compiled, conjugate_gradient, iterate
 
 STRIP = {"cpu": 2**12}
@@ -137,11 +138,9 @@ class Experts(NamedTuple):
 
 def _slope(z: Tensor, a: Tensor, change: Tensor, knots: tuple[float, ...]) -> Tensor:
     """`φ'(z)`, from the outermost knot inwards: what is within one is enough for the next, and takes its place."""
-    recorded = torch.compiler.is_compiling() or derivative_wanted(z, a, change)
-    clamped = torch.clamp if recorded else torch.clamp_
     t, total = z / a, torch.zeros_like(z)
     for k in reversed(range(len(knots))):
-        t = clamped(t, -knots[k], knots[k])
+        t = into(t, torch.clamp, t, -knots[k], knots[k])
         total.addcmul_(change[:, k], t)
     return a * total
 

@@ -27,6 +27,7 @@ from tavtorch.image.fields import (
     variation,
 )
 from tavtorch.image.grid import differences, outflow, space
+from tavtorch.memory import into
 from tavtorch.solve import Solution, State, Stop, compiled, iterate
 
 RELAXATION, GROWTH = 1.9, 1 / 14
@@ -130,25 +131,33 @@ def minimise(problem: Problem, u: Tensor, p: Field, stop: Stop) -> Solution:
 
 
 def project(z: Field, problem: Problem, sigma: float | Tensor = 0.0) -> Field:
-    """The proximal map of `σ h*`: into the balls of radius λ, and shorter where `h` is Huber's function."""
+    """The proximal map of `σ h*`, in the place of `z`: into the balls of radius λ, and shorter for Huber's function."""
     least = problem.weight + sigma * problem.huber if isinstance(problem.huber, Tensor) else problem.weight
-    factors = each(lambda size: problem.weight / torch.maximum(size, least), length(z, problem.coupling))
-    return each(torch.mul, z, factors)
+
+    def factor(size: Tensor) -> Tensor:
+        reach = into(size, torch.maximum, size, least)
+        return into(reach, torch.div, problem.weight, reach)
+
+    factors = each(factor, length(z, problem.coupling))
+    return each(lambda part, factor: into(part, torch.mul, part, factor), z, factors)
 
 
 def _half_step(problem: Problem, u: Tensor, p: Field, sigma: Tensor) -> tuple[Tensor, Field]:
     """A proximal step on `u`, then one on `p` at the extrapolated `u`; it converges as `τ σ |∇|² <= 1`."""
     rate, sigma = 8 * sigma, problem.steps * sigma
     tau = rate.reciprocal()
-    x = torch.addcmul(u, problem.divergence(p), tau)
+    x = problem.divergence(p)
+    x = into(x, torch.addcmul, u, x, tau)
     if problem.absolute:
         apart = x - problem.f
         x = problem.f + (apart - torch.clamp(apart, -tau, tau))  # to the bit, where it is f
     else:
-        x = torch.lerp(x, problem.f, (1 + rate / problem.trust).reciprocal())
-    x = torch.minimum(torch.maximum(x, problem.low), problem.high)  # as clamp, which is slow with tensors
+        x = into(x, torch.lerp, x, problem.f, (1 + rate / problem.trust).reciprocal())
+    x = into(x, torch.maximum, x, problem.low)  # clamp is slow with tensors
+    x = into(x, torch.minimum, x, problem.high)
     slopes = problem.gradient(torch.lerp(u, x, 2.0))
-    return x, project(each(lambda part, slope: torch.addcmul(part, slope, sigma), p, slopes), problem, sigma)
+    y = each(lambda part, slope: into(slope, torch.addcmul, part, slope, sigma), p, slopes)
+    return x, project(y, problem, sigma)
 
 
 @compiled
@@ -158,8 +167,8 @@ def _step(problem: Problem, u: Tensor, p: Field, sigma: Tensor) -> State:
 
 
 def relaxed(old: Tensor, new: Tensor) -> Tensor:
-    """A step as far as from `old` to `new`, and nearly as far again."""
-    return torch.lerp(old, new, RELAXATION)
+    """A step as far as from `old` to `new`, and nearly as far again, in the place of `new`."""
+    return into(new, torch.lerp, old, new, RELAXATION)
 
 
 @compiled
@@ -177,14 +186,15 @@ def _certified(problem: Problem, frame: Frame, u: Tensor, p: Field, sigma: Tenso
 
 def _measure(problem: Problem, noise: Tensor, u: Tensor, p: Field) -> Tensor:
     """The duality gap over the energy, see `solve`; over that of rounding errors where it is larger."""
-    slope, d, apart, weight = problem.gradient(u), -problem.divergence(p), u - problem.f, problem.weight
+    slope, d, apart, weight = problem.gradient(u), problem.divergence(p), u - problem.f, problem.weight
+    d = into(d, torch.neg, d)
     tiny = torch.finfo(u.dtype).tiny
     if problem.absolute:
         low, high = problem.f - problem.low, problem.high - problem.f
         data = apart.abs()
         missed = data + d * apart + (d - 1).clamp(min=0) * low + (-1 - d).clamp(min=0) * high
     else:
-        data, missed = apart.square() / 2, (apart + d).square() / 2
+        missed, data = _half_square(apart + d), _half_square(apart)
     if isinstance(problem.trust, Tensor):
         data = torch.where(problem.trust == 1, data, 0)
         missing = d.clamp(min=0) * (u - problem.low) - d.clamp(max=0) * (problem.high - u)
@@ -197,9 +207,16 @@ def _measure(problem: Problem, noise: Tensor, u: Tensor, p: Field) -> Tensor:
         bent = each(lambda pp: huber * pp / (2 * weight).clamp(min=tiny), inner(p, p, problem.coupling))
         along = each(torch.sub, along, bent)
     else:
-        cost = each(torch.mul, size, weight)
-    gap = total(*each(lambda t, a: (t - a).clamp(min=0), cost, along), missed)
+        cost = each(lambda t: into(t, torch.mul, t, weight), size)
+    over = each(lambda t, a: into(a, torch.sub, t, a), cost, along)
+    gap = total(*each(lambda t: into(t, torch.clamp, t, min=0), over), missed)
     return (gap / torch.maximum(total(*cost, data), noise)).to(u.dtype)
+
+
+def _half_square(x: Tensor) -> Tensor:
+    """`x² / 2`, in the place of `x`."""
+    x = into(x, torch.square, x)
+    return into(x, torch.mul, x, 0.5)
 
 
 def _rounding(problem: Problem) -> Tensor:
