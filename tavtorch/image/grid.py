@@ -31,7 +31,6 @@ SHORT = {"cpu": 128, "cuda": 512}
 """Pixels of a line up to which its cosine transform is a product with a matrix: on a CPU that takes less time than an
 FFT does; on a GPU it is one kernel, where that takes 7, and 11 for the way back."""
 
-
 FEW = 2**15
 """Pixels up to which the number of calls counts, and not the memory."""
 

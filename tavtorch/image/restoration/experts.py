@@ -142,7 +142,7 @@ def _slope(z: Tensor, a: Tensor, change: Tensor, knots: tuple[float, ...]) -> Te
     for k in reversed(range(len(knots))):
         t = into(t, torch.clamp, t, -knots[k], knots[k])
         total.addcmul_(change[:, k], t)
-    return a * total
+    return into(total, torch.mul, a, total)
 
 
 _fast_slope = compiled(_slope)
