@@ -13,9 +13,13 @@ from tavtorch.derivative import derivatives_recorded
 
 
 def overwritable() -> bool:
-    """Whether tensors made here may be written over: no derivative and no transform of `torch.func` keeps them, and no
-    compiler looks on, which reuses memory by itself and fuses best what does not."""
-    return not (torch.compiler.is_compiling() or derivatives_recorded())
+    """Whether tensors made here may be written over: no derivative and no transform of `torch.func` keeps them, and
+    neither a compiler nor `make_fx` looks on, which reuse memory by themselves and fuse best what does not."""
+    return not (torch.compiler.is_compiling() or derivatives_recorded() or _traced())
+
+
+def _traced() -> bool:
+    return torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.PROXY) is not None
 
 
 def into(place: Tensor, function: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._pytree import tree_leaves
 
 import tavtorch
@@ -55,6 +56,13 @@ def test_what_vmap_maps_over_may_be_an_argument():
         a = torch.ones(3)
         total = torch.func.vmap(lambda b: into(a, torch.add, a, b))(torch.arange(2.0)[:, None])
     assert total.tolist() == [[1, 1, 1], [2, 2, 2]] and a.tolist() == [1, 1, 1]
+
+
+def test_a_tracer_sees_new_memory():
+    with torch.no_grad():
+        traced = make_fx(lambda a: into(a, torch.add, a, a))(torch.ones(3))
+        a = torch.ones(3)
+    assert traced(a).tolist() == [2, 2, 2] and a.tolist() == [1, 1, 1]
 
 
 @pytest.mark.slow
