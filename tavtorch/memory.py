@@ -18,10 +18,6 @@ def overwritable() -> bool:
     return not (torch.compiler.is_compiling() or derivatives_recorded() or _traced())
 
 
-def _traced() -> bool:
-    return torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.PROXY) is not None
-
-
 def into(place: Tensor, function: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
     """`function(*args, **kwargs)`, which has the shape and type of `place`, in the memory of `place` where that may be.
 
@@ -36,3 +32,8 @@ def into(place: Tensor, function: Callable[..., Tensor], *args: Any, **kwargs: A
     (True, [2.0, 2.0, 2.0])
     """
     return function(*args, **kwargs, out=place) if overwritable() else function(*args, **kwargs)
+
+
+def _traced() -> bool:
+    """Whether `make_fx` records what is computed."""
+    return torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.PROXY) is not None

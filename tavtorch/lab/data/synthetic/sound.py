@@ -66,7 +66,8 @@ def equaliser(dice: Dice, clock: Clock, samples: int, parts: int) -> Float[Tenso
     octave = torch.log2(coarse.clamp(min=20) / 1000)
     centre, width = dice.uniform(-4, 3, parts, 3, 1), dice.uniform(0.3, 1.5, parts, 3, 1)
     gain = (dice.normal(4.0, parts, 3, 1) * torch.exp(-(((octave - centre) / width) ** 2))).sum(2)
-    cut = coarse**2 / (coarse**2 + 100 * 100 ** dice.uniform(0, 1, 1, 1))
+    lowest = 10 * 10 ** dice.uniform(0, 1, 1, 1)
+    cut = coarse**2 / (coarse**2 + lowest**2)
     return F.interpolate(10 ** (gain / 20) * cut, size=samples // 2 + 1, mode="linear", align_corners=True)
 
 
